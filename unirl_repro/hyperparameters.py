@@ -1,0 +1,51 @@
+"""Every algorithm's hyper-parameters on one page: each default with its source.
+
+Per-task values and the papers' variants stand in config.yaml. A shared page: a run's fingerprint
+takes the values that were resolved for it, never this file's text. Imports no torch.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Sizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+_STRICT = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SACParameters:
+    """Soft actor-critic. Defaults: Haarnoja et al. 2018 (v2), Table 1, unless a line says more."""
+
+    hidden: Sizes = (256, 256)
+    activation: Literal["relu", "tanh"] = "relu"  # of the actor; critics are always ReLU
+    std_head: Literal["exp", "softplus", "sigmoid"] = "exp"
+    log_std_min: float = -20.0  # head "exp" only: the logarithm is clipped to this range
+    log_std_max: float = 2.0
+    sigma_max: PositiveFloat | None = None  # head "sigmoid" only: unified_rl, A.2.5
+    layer_norm: bool = False  # in the critics: unified_rl, Sec. 3.2
+    entropy_in_target: bool = True  # unified_rl, Sec. 3.2, leaves it out
+    entropy_coefficient: PositiveFloat | Literal["auto"] = "auto"
+    initial_entropy_coefficient: PositiveFloat = 1.0  # where it starts when "auto"
+    target_entropy: float | None = None  # None: minus the number of action dimensions
+    update_at: Literal["step", "episode"] = "step"  # "episode": all at once before it (Alg. 1)
+    updates_per_step: PositiveInt = 1  # "episode" makes horizon times as many
+    random_steps: NonNegativeInt = 5_000  # uniform actions at the start: deviation A1
+    batch_size: PositiveInt = 256
+    learning_rate: PositiveFloat = 3e-4  # actor, critics and entropy coefficient
+    discount: Probability = 0.99
+    polyak: Probability = 0.005  # the target network's step towards the critic
+    replay_capacity: PositiveInt = 1_000_000
+
+    @model_validator(mode="after")
+    def _check_head(self) -> "SACParameters":
+        if (self.std_head == "sigmoid") != (self.sigma_max is not None):
+            raise ValueError("sigma_max goes with std_head 'sigmoid', and only with it")
+        if self.log_std_min >= self.log_std_max:
+            raise ValueError("log_std_min must lie below log_std_max")
+        return self
+
+
+Parameters = SACParameters
