@@ -1,0 +1,40 @@
+# Thin on purpose: what a target does is in scripts/, the Snakefile and the unirl-repro command.
+#   PYTHON=python3.12   interpreter for .venv (3.11 or 3.12)      TORCH=cuda   CUDA build of torch
+export PYTHON TORCH
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+SHELL := /bin/bash
+
+.PHONY: help setup reproduce report-paper smoke test test-full lint bench lock
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
+
+setup:  ## .venv from requirements.lock; a second call does nothing (1 min)
+	@scripts/setup.sh
+
+reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (15 min on 2 cores)
+	@scripts/report.sh quick paper
+
+report-paper: setup  ## the report at the papers' budgets, from recorded and finished runs, no training (minutes)
+	@scripts/report.sh paper paper_partial
+
+smoke: setup  ## kick the tyres: each algorithm and each task once, a few episodes (5 min)
+	@snakemake -c2 smoke --config scale=smoke
+
+test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (15 min)
+	pytest -m "not full"
+	@$(MAKE) --no-print-directory smoke
+	@snakemake -n --quiet rules --profile slurm
+
+test-full: setup  ## the long campaigns: kills, faults, every smoke cell (40 min more)
+	pytest -m full
+
+lint: setup  ## ruff, types, snakefmt, snakemake --lint, shellcheck
+	@scripts/lint.sh
+
+bench: setup  ## our speed beside others', measured side by side; writes results/bench/bench.json (12 min)
+	@unirl-repro bench
+
+lock: setup  ## requirements.lock from requirements.in; UPGRADE=1 takes newer versions
+	@scripts/lock.sh
