@@ -1,0 +1,373 @@
+"""One training run, and what keeps it from losing anything.
+
+Around the loop: lock, resume, checkpoints, signals, manifest, results. A run killed at any moment
+and started again gives the same curve, metrics and final parameters, and repeats only the work
+since its last checkpoint.
+"""
+
+import os
+import platform
+import resource
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from unirl_repro.checkpoint import Checkpoint, Store
+from unirl_repro.config import RunSpec
+from unirl_repro.files import sha256, write_bytes, write_json
+from unirl_repro.fingerprint import code_hash, fingerprint, spec_hash
+from unirl_repro.loop import CURVE_COLUMNS, MismatchError, Trainer
+
+GRACE_SECONDS = 4.5  # a signal waits so long for the next safe point
+SAVE_SHARE = 0.04  # of a run's time at most goes into checkpoints
+
+
+class StoppedError(RuntimeError):
+    """The run was asked to stop; it goes on from its checkpoint when it is started again."""
+
+
+class FatalError(RuntimeError):
+    """A failure that no retry can cure."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is carried out; nothing here changes its results.
+
+    Attributes
+    ----------
+    device : str
+        "cpu" or "cuda".
+    checkpoint_every : float
+        Seconds between two checkpoints; more where writing one takes long.
+    allow_other_versions : bool
+        Resume a checkpoint that other versions, or another kind of device, made.
+    retry_fatal : bool
+        Try again although the last attempt was marked fatal.
+    report : callable
+        Called about once a second with (env_step, budget, last return, steps per second).
+    """
+
+    device: str = "cpu"
+    checkpoint_every: float = 90.0
+    allow_other_versions: bool = False
+    retry_fatal: bool = False
+    report: Callable[[int, int, float | None, float], None] | None = None
+
+
+def train(spec: RunSpec, checkpoints: Path, out: Path, options: Options) -> dict[str, Any]:
+    """Train one run to its budget, from its newest checkpoint if it has one.
+
+    Parameters
+    ----------
+    spec : RunSpec
+        What to train, and to which budget.
+    checkpoints : path
+        Folder of all runs' checkpoints; this one uses ``<fingerprint>/`` in it.
+    out : path
+        Where curve.parquet, metrics.parquet and run.json go at the end.
+    options : Options
+        Device, checkpoint interval, and what to put up with.
+
+    Returns
+    -------
+    dict
+        The manifest, as in run.json.
+
+    Raises
+    ------
+    StoppedError
+        After SIGTERM or SIGUSR1; the checkpoint is written.
+    BusyError
+        If another process trains the same run.
+    FatalError
+        If an earlier attempt failed in a way that no retry can cure.
+    MismatchError
+        If the checkpoint comes from other versions or another kind of device.
+    DamagedError
+        If all of its checkpoints are damaged.
+    """
+    session = _Session(spec, checkpoints, out, options)
+    try:
+        return session.run()
+    finally:
+        session.store.close()
+
+
+class _Session:
+    """One attempt at a run: from taking the lock to writing results or leaving."""
+
+    def __init__(self, spec: RunSpec, checkpoints: Path, out: Path, options: Options):
+        self.spec, self.out, self.options = spec, out, options
+        self.fingerprint = fingerprint(spec)
+        self.store = Store(checkpoints / self.fingerprint)
+        self.started = time.monotonic()
+        self.saving_seconds = 0.0
+        self.saved_step = 0
+        self.step = 0
+        self.stop_signal: str | None = None
+        self.earlier: list[dict[str, Any]] = []  # segments of earlier attempts
+        self.last_return: float | None = None
+
+    def run(self) -> dict[str, Any]:
+        self.store.lock(_holder())
+        before = self.store.status()
+        if before.get("state") == "fatal" and not self.options.retry_fatal:
+            raise FatalError(
+                f"{before['reason']} (marked fatal in {self.store.directory / 'status.json'}; "
+                "mend the cause and start again with --retry-fatal, or change the code or settings)"
+            )
+        reached = self._last_step_seen()
+        checkpoint, problems = self.store.load()
+        for problem in problems:
+            print(f"warning: {problem}; going on from the one before", flush=True)
+        if checkpoint is not None and checkpoint.step >= self.spec.budget:
+            return self._write_results(checkpoint.manifest)
+        try:
+            return self._train(checkpoint, reached)
+        except (StoppedError, MismatchError):
+            raise
+        except Exception as error:
+            self._record_failure(error, before)
+            raise
+
+    def _train(self, checkpoint: Checkpoint | None, reached: int) -> dict[str, Any]:
+        """`reached` is how far the attempt before got, whether or not it was saved."""
+        if checkpoint is not None:
+            self._check_versions(checkpoint.manifest)
+            self.earlier = checkpoint.manifest["segments"]
+            self._close_segment(self.earlier[-1], reached)
+            self.step = self.saved_step = checkpoint.step
+        elif reached:
+            lost = _segment_header(self.options.device) | {"start_step": 0, "stop_step": 0}
+            self.earlier = [lost | {"reached_step": reached, "reason": "killed"}]
+        self._install_signals()
+        self.segment = _segment_header(self.options.device) | {"start_step": self.step}
+        self.store.write_status("running", step=self.step, holder=_holder())
+        trainer = Trainer(self.spec, torch.device(self.options.device), self._emit)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+            checkpoint = None  # its copy of the replay is no longer needed
+        self._loop(trainer)
+        reason = self.stop_signal or "finished"
+        manifest = self._save(trainer, reason)
+        if self.stop_signal:
+            self.store.write_status("stopped", reason=reason, step=self.step)
+            raise StoppedError(f"stopped by {reason} at step {self.step}, checkpoint written")
+        return self._write_results(manifest)
+
+    def _loop(self, trainer: Trainer) -> None:
+        saved_at = reported_at = time.monotonic()
+        first = self.step
+        while trainer.env_step < self.spec.budget and self.stop_signal is None:
+            trainer.advance()
+            self.step = trainer.env_step
+            now = time.monotonic()
+            if now - reported_at >= 1 and self.options.report:
+                speed = (self.step - first) / (now - self.started)
+                self.options.report(self.step, self.spec.budget, self.last_return, speed)
+                reported_at = now
+            if now - saved_at >= self._interval():
+                self._save(trainer, "running")
+                saved_at = time.monotonic()
+
+    def _interval(self) -> float:
+        """Seconds between checkpoints: longer where they would take too large a share."""
+        last = getattr(self, "last_save_seconds", 0.0)
+        return max(self.options.checkpoint_every, last / SAVE_SHARE)
+
+    def _save(self, trainer: Trainer, reason: str) -> dict[str, Any]:
+        before = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0)  # this is the safe point that a signal waited for
+        self.segment |= {
+            "stop_step": self.step,
+            "reached_step": self.step,
+            "reason": reason,
+            "stopped": _now(),
+            "seconds": before - self.started,
+            "saving_seconds": self.saving_seconds,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        manifest = {
+            "segments": [*self.earlier, self.segment],
+            "parameters_sha256": trainer.parameters_sha256(),
+        }
+        self.store.save(Checkpoint(self.step, trainer.state(), manifest), trainer.replay)
+        self.saved_step = self.step
+        self.last_save_seconds = time.monotonic() - before
+        self.saving_seconds += self.last_save_seconds
+        return manifest
+
+    def _emit(self, rows: list[dict[str, Any]]) -> None:
+        self.store.append(rows)
+        for row in rows:
+            if row.get("kind") == "train":
+                self.last_return = row["return"]
+
+    # Signals
+
+    def _install_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGALRM, self._on_late)
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop_signal = signal.Signals(number).name
+        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
+
+    def _on_late(self, number: int, frame: FrameType | None) -> None:
+        """No safe point came in time: leave, the last checkpoint is whole."""
+        step = self.saved_step
+        self.store.write_status("stopped", reason=self.stop_signal, step=step, saved=False)
+        print(f"stopped by {self.stop_signal} inside an update; resumes at step {step}", flush=True)
+        os._exit(75)
+
+    # Records
+
+    def _last_step_seen(self) -> int:
+        return max((row["env_step"] for row in self.store.rows()), default=0)
+
+    def _close_segment(self, segment: dict[str, Any], reached: int) -> None:
+        """The last checkpoint of an attempt that was killed still says "running"."""
+        if segment["reason"] == "running":
+            stopped = self.store.status()
+            late = stopped.get("state") == "stopped"
+            segment["reason"] = stopped["reason"] if late else "killed"
+        segment["reached_step"] = max(segment["reached_step"], reached)
+
+    def _check_versions(self, manifest: dict[str, Any]) -> None:
+        now, then = _segment_header(self.options.device), manifest["segments"][-1]
+        keys = ("device", *(f"versions.{name}" for name in now["versions"]))
+        changed = [k for k in keys if _at(now, k) != _at(then, k)]
+        if changed and not self.options.allow_other_versions:
+            what = "; ".join(f"{k}: {_at(then, k)} then, {_at(now, k)} now" for k in changed)
+            raise MismatchError(
+                f"{self.store.directory}: the checkpoint was made under other conditions ({what}), "
+                "so the run would not be the same. Restore them, or go on all the same with "
+                "--allow-other-versions: the manifest will show it."
+            )
+
+    def _record_failure(self, error: Exception, before: dict[str, Any]) -> None:
+        """The same failure twice at the same step is one that no retry cures."""
+        reason = f"{type(error).__name__}: {error}"
+        record = {"reason": reason, "step": self.step}
+        again = before.get("state") == "failed" and all(before[k] == record[k] for k in record)
+        curable = isinstance(error, OSError | MemoryError)
+        try:
+            self.store.write_status("fatal" if again and not curable else "failed", **record)
+        except OSError as other:
+            print(f"warning: status.json could not be written: {other}", flush=True)
+
+    def _write_results(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Parquet and run.json from progress.jsonl, which the checkpoint vouches for."""
+        curve, metrics = tables(self.store.rows())
+        self.out.mkdir(parents=True, exist_ok=True)
+        contents = {"curve": _parquet(curve), "metrics": _parquet(metrics)}
+        for name, content in contents.items():
+            write_bytes(self.out / f"{name}.parquet", content)
+        record = self._manifest(manifest) | {
+            "hashes": {name: sha256(content) for name, content in contents.items()}
+            | {"parameters": manifest["parameters_sha256"]}
+        }
+        write_json(self.out / "run.json", record)
+        self.store.write_status("finished", step=record["budget_reached"])
+        return record
+
+    def _manifest(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        segments = manifest["segments"]
+        seconds = sum(s["seconds"] for s in segments if "seconds" in s)
+        steps = sum(s["stop_step"] - s["start_step"] for s in segments)
+        return {
+            "spec": self.spec.identity(),
+            "budget": self.spec.budget,
+            "budget_reached": segments[-1]["stop_step"],
+            "fingerprint": self.fingerprint,
+            "spec_hash": spec_hash(self.spec),
+            "code_hash": code_hash(self.spec),
+            "git": _git(),
+            "container": os.environ.get("UNIRL_CONTAINER_DIGEST"),
+            "segments": segments,
+            "steps_per_second": steps / seconds if seconds else None,
+            "peak_memory_mb": max(s.get("peak_memory_mb", 0.0) for s in segments),
+        }
+
+
+def tables(rows: Any) -> tuple[Any, Any]:
+    """Curve and metrics as data frames, from the rows of progress.jsonl."""
+    import pandas as pd  # training itself needs no pandas
+
+    curve: list[dict[str, Any]] = []
+    metrics: list[dict[str, Any]] = []
+    for row in rows:
+        (curve if "kind" in row else metrics).append(row)
+    return (
+        pd.DataFrame(curve, columns=list(CURVE_COLUMNS)),
+        pd.DataFrame(metrics, columns=["env_step", "name", "value"]),
+    )
+
+
+def _parquet(table: Any) -> bytes:
+    return table.to_parquet(index=False, compression="zstd")
+
+
+def _segment_header(device: str) -> dict[str, Any]:
+    """Under which conditions an attempt runs."""
+    import gymnasium
+    import mujoco
+
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "mujoco": mujoco.__version__,
+        "gymnasium": gymnasium.__version__,
+    }
+    model = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    return {
+        "device": device,
+        "device_model": model,
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+        "host": socket.gethostname(),
+        "started": _now(),
+    }
+
+
+def _at(record: dict[str, Any], path: str) -> Any:
+    for part in path.split("."):
+        record = record[part]
+    return record
+
+
+def _holder() -> str:
+    job = os.environ.get("SLURM_JOB_ID")
+    where = f" (SLURM job {job})" if job else ""
+    return f"process {os.getpid()} on {socket.gethostname()}{where}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git() -> dict[str, Any]:
+    """Commit of the checkout and whether it was edited; empty outside a repository."""
+    here = Path(__file__).parent
+
+    def ask(*arguments: str) -> str | None:
+        done = subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(ask("status", "--porcelain"))} if commit else {}
