@@ -1,0 +1,196 @@
+"""The tidy frame of a study, and its status: which runs were planned and which are there.
+
+Figures and tables read these two and nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unirl_repro.analysis.curves import cut
+
+REFERENCE = Path(__file__).parents[2] / "resources" / "reference"
+CURVE_COLUMNS = [
+    *("task", "variant", "algorithm", "seed", "kind", "episode", "env_step", "return", "length"),
+    "policy",
+]
+FRAME_COLUMNS = [*CURVE_COLUMNS, "study", "source", "interval"]
+AVERAGE = "average"  # stands for a task in numbers over all tasks of a table
+# Studies that compare themselves with another study's published numbers.
+PUBLISHED_BY = {"unified_rl_fig2": "unified_rl_table1"}
+
+Status = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study wants at a scale.
+
+    Attributes
+    ----------
+    study, scale : str
+        Their names.
+    budget : dict of str to int
+        Environment steps of each task.
+    planned : tuple of (task, variant, seed)
+        Its runs.
+    """
+
+    study: str
+    scale: str
+    budget: dict[str, int]
+    planned: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """The curve of one run and where it comes from.
+
+    Attributes
+    ----------
+    curve : DataFrame
+        Its curve.parquet.
+    source : {"trained", "archive"}
+        Trained here, or taken from the archive of recorded runs.
+    same_code : bool
+        Whether the code of its recording means the same as today's.
+    versions : dict of str to str
+        Versions of the packages that it ran with.
+    """
+
+    curve: pd.DataFrame
+    source: str = "trained"
+    same_code: bool = True
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Task, variant and seed."""
+        first = self.curve.iloc[0]
+        return str(first["task"]), str(first["variant"]), int(first["seed"])
+
+
+def load_published(study: str, reference: Path = REFERENCE) -> pd.DataFrame:
+    """Read a study's published numbers as rows of a frame.
+
+    Parameters
+    ----------
+    study : str
+        Name of the study.
+    reference : Path
+        Folder of the published numbers.
+
+    Returns
+    -------
+    DataFrame
+        Rows of kind and source `published`: `return` is the printed mean, `interval` the half-width
+        of its interval; numbers over all tasks have `AVERAGE` as their task. Empty where the
+        document prints no number.
+    """
+    path = reference / f"{PUBLISHED_BY.get(study, study)}.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=FRAME_COLUMNS)
+    printed = pd.read_csv(path)
+    rows = printed[["task", "variant", "interval"]].assign(
+        **{"algorithm": printed["algorithm_as_printed"], "return": printed["value"]},
+        **{"seed": -1, "kind": "published", "episode": -1, "env_step": 0, "length": 0},
+        **{"policy": "", "study": study, "source": "published"},
+    )
+    return rows[FRAME_COLUMNS]
+
+
+def build_frame(
+    plan: StudyPlan, runs: Sequence[RecordedRun], published: pd.DataFrame
+) -> tuple[pd.DataFrame, Status]:
+    """Put a study's curves together, cut at its budget, with the published rows.
+
+    Parameters
+    ----------
+    plan : StudyPlan
+        What the study wants.
+    runs : sequence of RecordedRun
+        What there is of it; a run without a row counts as missing.
+    published : DataFrame
+        From `load_published`.
+
+    Returns
+    -------
+    frame : DataFrame
+        Columns `FRAME_COLUMNS`, in the order of the plan.
+    status : dict
+        study, scale, budget; planned, finished, missing, archive and other_code, each a list of
+        {task, variant, seed}; versions, the distinct sets of package versions among the runs.
+
+    Raises
+    ------
+    ValueError
+        If a run was not planned, or is there twice.
+    """
+    runs = [run for run in runs if not run.curve.empty]
+    by_key = {run.key: run for run in runs}
+    if len(by_key) < len(runs):
+        twice = sorted({run.key for run in runs if by_key[run.key] is not run})
+        raise ValueError(f"{plan.study}: run {_name(twice[0])} was given twice; give each run once")
+    unplanned = sorted(set(by_key) - set(plan.planned))
+    if unplanned:
+        raise ValueError(
+            f"{plan.study}: run {_name(unplanned[0])} is not planned at scale {plan.scale}; "
+            f"planned are {len(plan.planned)} runs"
+        )
+    ordered = [by_key[key] for key in plan.planned if key in by_key]
+    parts = [_rows(plan, run) for run in ordered] + [published]
+    parts = [part for part in parts if not part.empty]
+    if not parts:
+        return pd.DataFrame(columns=FRAME_COLUMNS), _status(plan, by_key)
+    return pd.concat(parts, ignore_index=True)[FRAME_COLUMNS], _status(plan, by_key)
+
+
+def _rows(plan: StudyPlan, run: RecordedRun) -> pd.DataFrame:
+    curve = cut(run.curve[CURVE_COLUMNS], plan.budget[run.key[0]])
+    return curve.assign(study=plan.study, source=run.source, interval=float("nan"))
+
+
+def _name(key: tuple[str, str, int]) -> str:
+    return f"{key[0]}/{key[1]}/seed{key[2]}"
+
+
+def _status(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> Status:
+    def listed(keep: Any) -> list[dict[str, Any]]:
+        return [
+            {"task": key[0], "variant": key[1], "seed": key[2]} for key in plan.planned if keep(key)
+        ]
+
+    versions: list[dict[str, str]] = []
+    for key in plan.planned:
+        if key in runs and runs[key].versions not in versions:
+            versions.append(runs[key].versions)
+    return {
+        "study": plan.study,
+        "scale": plan.scale,
+        "budget": dict(plan.budget),
+        "planned": listed(lambda key: True),
+        "finished": listed(lambda key: key in runs),
+        "missing": listed(lambda key: key not in runs),
+        "archive": listed(lambda key: key in runs and runs[key].source == "archive"),
+        "other_code": listed(lambda key: key in runs and not runs[key].same_code),
+        "versions": versions,
+    }
+
+
+def seeds_of(status: Status, listed: str, task: str, variant: str) -> list[int]:
+    """Seeds that a list of the status holds for a task and a variant."""
+    return [
+        int(run["seed"])
+        for run in status[listed]
+        if run["task"] == task and run["variant"] == variant
+    ]
+
+
+def marks(status: Status, task: str, variant: str) -> str:
+    """Daggers of a curve or cell: † holds archived runs, ‡ holds runs recorded with other code."""
+    archived = "†" if seeds_of(status, "archive", task, variant) else ""
+    other = "‡" if seeds_of(status, "other_code", task, variant) else ""
+    return archived + other
