@@ -117,8 +117,7 @@ class Trainer:
     def _end_episode(self) -> None:
         self.metrics |= self.agent.after_episode(self.replay, self._keys("after_episode"))
         rows = [self._curve_row("train", self.episode, self.episode_return, self.length)]
-        for name, value in self.metrics.items():
-            rows.append({"env_step": self.env_step, "name": name, "value": float(value)})
+        rows += [self._metric_row(name, value) for name, value in self.metrics.items()]
         self.emit(rows)
         self.episode += 1
         self.length, self.episode_return, self.obs = 0, 0.0, None
@@ -189,6 +188,15 @@ class Trainer:
         policy = self.policy if kind == "train" else self.agent.policy
         values = (*self._names(), kind, episode, self.env_step, total, length, policy)
         return dict(zip(CURVE_COLUMNS, values, strict=True))
+
+    def _metric_row(self, name: str, value: float | Tensor) -> dict[str, Any]:
+        number = float(value)
+        if not math.isfinite(number):
+            raise FloatingPointError(
+                f"{self.spec.task.id}, {self.spec.variant}, seed {self.spec.seed}: {name} is "
+                f"{number} after episode {self.episode}, step {self.env_step}"
+            )
+        return {"env_step": self.env_step, "name": name, "value": number}
 
     def _names(self) -> tuple[str, str, str, int]:
         return self.spec.task.id, self.spec.variant, self.spec.algorithm, self.spec.seed

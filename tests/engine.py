@@ -1,0 +1,181 @@
+"""Runs in processes of their own, for the tests of the run engine: started, signalled, killed.
+
+Processes are forked from a server that has imported torch already, so that an attempt starts in
+milliseconds and a campaign of many kills stays short.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unirl_repro.checkpoint import BusyError, DamagedError
+from unirl_repro.config import RunSpec, resolve_parameters
+from unirl_repro.envs.tasks import TASKS
+from unirl_repro.files import write_json
+from unirl_repro.fingerprint import fingerprint
+from unirl_repro.loop import MismatchError, Trainer
+from unirl_repro.run import FatalError, Options, StoppedError, train
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.engine", "unirl_repro.agents.sac", "unirl_repro.envs.dmc"])
+
+SMALL: dict[str, Any] = {"hidden": [16, 16], "batch_size": 16, "random_steps": 100}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "sac": SMALL,
+    "sac_rlpd": SMALL
+    | {
+        "layer_norm": True,
+        "entropy_in_target": False,
+        "activation": "tanh",
+        "std_head": "softplus",
+        "update_at": "episode",
+    },
+}
+
+
+def small_spec(variant: str = "sac", task: str = "cartpole-200", **changes: Any) -> RunSpec:
+    """A run with tiny networks; `changes` go to the spec, unknown ones to the hyper-parameters."""
+    fields = {k: changes.pop(k) for k in list(changes) if k in RunSpec.__dataclass_fields__}
+    values = VARIANTS[variant] | changes
+    spec = RunSpec(
+        task=TASKS[task],
+        variant=variant,
+        algorithm="sac",
+        parameters=resolve_parameters("sac", values, "test"),
+        seed=0,
+        budget=600,
+        evaluate_every=500,
+        evaluation_episodes=1,
+        compiled=False,
+    )
+    return replace(spec, **fields)
+
+
+@dataclass
+class Outcome:
+    """How an attempt ended."""
+
+    code: int  # 0 done, 75 stopped, 1 failed; negative: killed by that signal
+    error: str  # "Class: message", empty where there was none
+    steps: int  # environment steps that this attempt executed, saved or not
+
+
+class Attempt:
+    """One process that trains `spec` under `folder`."""
+
+    def __init__(
+        self, spec: RunSpec, folder: Path, prepare: Callable[[], None] | None = None, **options: Any
+    ):
+        self.spec, self.folder = spec, folder
+        self._error = folder.with_name(f"{folder.name}.error.{time.monotonic_ns()}")
+        self._steps = CONTEXT.Value("q", 0)
+        arguments = (spec, folder, options, self._steps, self._error, prepare)
+        self.process = CONTEXT.Process(target=_attempt, args=arguments)
+        self.process.start()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints" / fingerprint(self.spec)
+
+    @property
+    def steps(self) -> int:
+        return self._steps.value
+
+    def wait(self, seconds: float = 120) -> Outcome:
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+            raise TimeoutError(f"the attempt still ran after {seconds} s, at step {self.steps}")
+        error = self._error.read_text() if self._error.exists() else ""
+        return Outcome(self.process.exitcode or 0, error, self.steps)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60) -> bool:
+        """Wait for a condition; False if the process ended first."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if not self.process.is_alive():
+                return False
+            if time.monotonic() > deadline:
+                self.process.kill()
+                raise TimeoutError(f"waited {seconds} s in vain, at step {self.steps}")
+            time.sleep(0.002)
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+
+def run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
+    """An attempt from start to end."""
+    return Attempt(spec, folder, **options).wait()
+
+
+def saved_steps(checkpoints: Path) -> list[int]:
+    """Steps of the checkpoints that are there, oldest first."""
+    return sorted(int(path.stem.removeprefix("step-")) for path in checkpoints.glob("step-*.json"))
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """The bytes of a run's curve and metrics."""
+    return {name: (folder / name).read_bytes() for name in ("curve.parquet", "metrics.parquet")}
+
+
+def _attempt(
+    spec: RunSpec, folder: Path, options: dict, steps: Any, error: Path, prepare: Any
+) -> None:
+    _count_steps(steps)
+    expected = (BusyError, DamagedError, FatalError, MismatchError, OSError, RuntimeError)
+    try:
+        if prepare is not None:
+            prepare()
+        train(spec, folder / "checkpoints", folder, Options(**options))
+    except StoppedError as stop:
+        error.write_text(f"StoppedError: {stop}")
+        os._exit(75)
+    except expected as failure:
+        error.write_text(f"{type(failure).__name__}: {failure}")
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _count_steps(steps: Any) -> None:
+    """Count executed environment steps in shared memory: also those that a kill will lose."""
+    advance = Trainer.advance
+
+    def counted(trainer: Trainer) -> None:
+        advance(trainer)
+        steps.value += 1
+
+    Trainer.advance = counted  # type: ignore[method-assign]
+
+
+def edit_manifest(checkpoints: Path, edit: Callable[[dict], None]) -> None:
+    """Change the newest checkpoint's record and make its checksum right again."""
+    import json
+
+    from unirl_repro.files import sha256, write_bytes
+
+    path = sorted(checkpoints.glob("step-*.json"))[-1]
+    record = json.loads(path.read_text().splitlines()[0])
+    edit(record)
+    body = json.dumps(record, sort_keys=True)
+    write_bytes(path, f"{body}\n{sha256(body.encode())}\n".encode())
+
+
+__all__ = [
+    "Attempt",
+    "Outcome",
+    "edit_manifest",
+    "results",
+    "run",
+    "saved_steps",
+    "small_spec",
+    "write_json",
+]

@@ -1,0 +1,362 @@
+"""The run engine, against real processes: killed, signalled, damaged, out of disk."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import unirl_repro.run
+from tests.engine import Attempt, edit_manifest, results, run, saved_steps, small_spec
+from unirl_repro.config import RunSpec
+
+ALL = pytest.mark.parametrize("variant", ["sac", "sac_rlpd"])
+
+
+def manifest(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text())
+
+
+def parameters(folder: Path) -> str:
+    return manifest(folder)["hashes"]["parameters"]
+
+
+@ALL
+def test_the_same_spec_twice_gives_the_same_bytes(variant, tmp_path):
+    for name in ("one", "two"):
+        assert run(small_spec(variant), tmp_path / name).code == 0
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+    assert parameters(tmp_path / "one") == parameters(tmp_path / "two")
+
+
+def test_another_seed_gives_another_run(tmp_path):
+    for seed in (0, 1):
+        assert run(small_spec(seed=seed), tmp_path / str(seed)).code == 0
+    curves = [pd.read_parquet(tmp_path / str(seed) / "curve.parquet") for seed in (0, 1)]
+    assert not (curves[0]["return"] == curves[1]["return"]).any()
+    assert parameters(tmp_path / "0") != parameters(tmp_path / "1")
+
+
+@ALL
+def test_killed_twenty_times_it_ends_as_if_undisturbed(variant, tmp_path):
+    _kill_campaign(small_spec(variant, budget=6000), tmp_path, kills=20)
+
+
+@pytest.mark.full
+@ALL
+def test_killed_two_hundred_times_it_ends_as_if_undisturbed(variant, tmp_path):
+    _kill_campaign(small_spec(variant, budget=60_000), tmp_path, kills=200)
+
+
+def _kill_campaign(spec: RunSpec, folder: Path, kills: int) -> None:
+    """Kill at random moments, each after fresh checkpoints and real updates; then let it finish.
+
+    The undisturbed run tells how fast this machine is: a kill falls where 1 / kills of the budget
+    has been done since the last one, give or take.
+    """
+    assert run(spec, folder / "whole").code == 0
+    moments = random.Random(0)
+    executed, checkpoint = 0, 0
+    share = spec.budget / (kills + 1)
+    for _ in range(kills):
+        attempt = Attempt(spec, folder / "killed", checkpoint_every=0.05)
+        target = checkpoint + share * moments.uniform(0.7, 1.0)
+
+        def far_enough(attempt=attempt, target=target, before=checkpoint) -> bool:
+            saved = saved_steps(attempt.checkpoints)
+            return bool(saved) and saved[-1] > before and attempt.steps + before >= target
+
+        assert attempt.until(far_enough), "the run ended before it could be killed"
+        attempt.signal(signal.SIGKILL)
+        outcome = attempt.wait()
+        assert outcome.code == -signal.SIGKILL
+        executed += outcome.steps
+        checkpoint = saved_steps(attempt.checkpoints)[-1]
+        assert checkpoint > spec.parameters.random_steps, "killed before any gradient update"
+    last = run(spec, folder / "killed", checkpoint_every=0.05)
+    assert last.code == 0, last.error
+    executed += last.steps
+    segments = manifest(folder / "killed")["segments"]
+    assert len(segments) == kills + 1
+    for before, after in pairwise(segments):
+        assert before["reason"] == "killed"
+        assert after["start_step"] == before["stop_step"] > 0
+    assert executed <= 1.3 * spec.budget, f"{executed} steps for a budget of {spec.budget}"
+    assert results(folder / "killed") == results(folder / "whole")
+    assert parameters(folder / "killed") == parameters(folder / "whole")
+
+
+def test_an_attempt_lost_before_its_first_checkpoint_is_in_the_manifest(tmp_path):
+    spec = small_spec(budget=1500)
+    attempt = Attempt(spec, tmp_path, checkpoint_every=1000)
+    progress = attempt.checkpoints / "progress.jsonl"
+    assert attempt.until(lambda: attempt.steps > 450 and progress.stat().st_size > 0)
+    attempt.signal(signal.SIGKILL)
+    attempt.wait()
+    assert run(spec, tmp_path).code == 0
+    first, second = manifest(tmp_path)["segments"]
+    assert first["reason"] == "killed"
+    assert first["reached_step"] >= 400
+    assert (first["stop_step"], second["start_step"]) == (0, 0)
+
+
+def _interrupted(spec: RunSpec, folder: Path, at_least: int = 300) -> Path:
+    """A run killed after two checkpoints or more; its checkpoint directory."""
+    attempt = Attempt(spec, folder, checkpoint_every=0.05)
+
+    def ready() -> bool:
+        return len(saved_steps(attempt.checkpoints)) == 2 and attempt.steps > at_least
+
+    assert attempt.until(ready)
+    attempt.signal(signal.SIGKILL)
+    attempt.wait()
+    return attempt.checkpoints
+
+
+def _truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_truncate, _flip_a_bit, Path.unlink])
+@pytest.mark.parametrize("part", ["step-*.pt", "step-*.json", "replay-*.pt"])
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
+    part, damage, tmp_path, capfd
+):
+    if (part, damage) == ("step-*.json", Path.unlink):
+        pytest.skip("a checkpoint without its JSON file is one that was never finished")
+    spec = small_spec(budget=1500)
+    checkpoints = _interrupted(spec, tmp_path / "damaged")
+    before, _ = saved_steps(checkpoints)
+    damage(sorted(checkpoints.glob(part))[-1])
+    assert run(spec, tmp_path / "damaged").code == 0
+    assert "is damaged and set aside" in capfd.readouterr().out
+    assert manifest(tmp_path / "damaged")["segments"][-1]["start_step"] == before
+    assert run(spec, tmp_path / "whole").code == 0
+    assert results(tmp_path / "damaged") == results(tmp_path / "whole")
+    assert parameters(tmp_path / "damaged") == parameters(tmp_path / "whole")
+
+
+def test_all_checkpoints_damaged_is_an_error_and_never_a_silent_restart(tmp_path):
+    spec = small_spec(budget=1500)
+    checkpoints = _interrupted(spec, tmp_path)
+    for path in checkpoints.glob("step-*.pt"):
+        _flip_a_bit(path)
+    for _ in range(2):  # the second time nothing but damaged files is left
+        outcome = run(spec, tmp_path)
+        assert outcome.code == 1
+        assert "every checkpoint is damaged" in outcome.error
+        assert outcome.steps == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@ALL
+def test_a_signal_stops_at_a_safe_point_and_the_run_goes_on_from_there(variant, number, tmp_path):
+    spec = small_spec(variant, budget=1500)
+    attempt = Attempt(spec, tmp_path / "stopped")
+    assert attempt.until(lambda: attempt.steps > 300)
+    attempt.signal(number)
+    outcome = attempt.wait(10)
+    assert outcome.code == 75
+    status = json.loads((attempt.checkpoints / "status.json").read_text())
+    assert (status["state"], status["reason"]) == ("stopped", number.name)
+    assert saved_steps(attempt.checkpoints) == [outcome.steps]
+    assert run(spec, tmp_path / "stopped").code == 0
+    first, second = manifest(tmp_path / "stopped")["segments"]
+    assert first["reason"] == number.name
+    assert first["stop_step"] == second["start_step"] == outcome.steps
+    assert run(spec, tmp_path / "whole").code == 0
+    assert results(tmp_path / "stopped") == results(tmp_path / "whole")
+
+
+def _short_grace() -> None:
+    unirl_repro.run.GRACE_SECONDS = 0.3
+
+
+def test_a_signal_inside_a_long_update_leaves_the_last_checkpoint(tmp_path):
+    # 200 * 100 updates before the third episode take many seconds: no safe point comes in time.
+    spec = small_spec("sac_rlpd", budget=450, random_steps=400, updates_per_step=30)
+    early = Attempt(spec, tmp_path / "stopped", checkpoint_every=0.01)
+    assert early.until(lambda: early.steps >= 250)
+    early.signal(signal.SIGTERM)
+    assert early.wait(10).code == 75
+    resumed_from = saved_steps(early.checkpoints)[-1]
+    attempt = Attempt(spec, tmp_path / "stopped", checkpoint_every=1000, prepare=_short_grace)
+    assert attempt.until(lambda: attempt.steps == 400 - resumed_from)
+    attempt.signal(signal.SIGUSR1)
+    outcome = attempt.wait(5)
+    assert outcome.code == 75
+    status = json.loads((attempt.checkpoints / "status.json").read_text())
+    assert status["saved"] is False
+    assert status["step"] == resumed_from
+    assert run(spec, tmp_path / "stopped").code == 0
+    assert run(spec, tmp_path / "whole").code == 0
+    assert results(tmp_path / "stopped") == results(tmp_path / "whole")
+
+
+def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        spec = small_spec(budget=6000)
+        outcome = run(spec, disk / "run", checkpoint_every=0.05)
+        assert outcome.code == 1
+        assert os.strerror(errno.ENOSPC) in outcome.error
+        checkpoint = saved_steps(disk / "run" / "checkpoints" / _only(disk))[-1]
+        assert checkpoint > 0
+        subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
+        assert run(spec, disk / "run").code == 0
+        assert manifest(disk / "run")["segments"][-1]["start_step"] == checkpoint
+        assert run(spec, tmp_path / "whole").code == 0
+        assert results(disk / "run") == results(tmp_path / "whole")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def _only(disk: Path) -> str:
+    (only,) = (disk / "run" / "checkpoints").iterdir()
+    return only.name
+
+
+def _become_nobody() -> None:
+    os.setuid(65534)
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    folder.chmod(0o500)
+    tmp_path.chmod(0o755)
+    prepare = _become_nobody if os.getuid() == 0 else None
+    outcome = run(small_spec(), folder, prepare=prepare)
+    assert outcome.code != 0
+    assert outcome.steps == 0
+    assert list(folder.iterdir()) == []
+
+
+def test_a_second_trainer_of_the_same_run_says_who_has_it_and_leaves(tmp_path):
+    spec = small_spec(budget=3000)
+    first = Attempt(spec, tmp_path / "run")
+    assert first.until(lambda: first.steps > 100)
+    second = run(spec, tmp_path / "run")
+    assert second.code == 1
+    assert f"process {first.process.pid}" in second.error
+    assert second.steps == 0
+    assert first.wait().code == 0
+    assert run(spec, tmp_path / "whole").code == 0
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+
+
+@ALL
+def test_evaluation_and_logging_change_nothing_in_training(variant, tmp_path):
+    runs = {"rare": 10_000, "often": 50}
+    for name, every in runs.items():
+        spec = small_spec(variant, evaluate_every=every)
+        assert run(spec, tmp_path / name, checkpoint_every=0.05).code == 0
+    training = [
+        pd.read_parquet(tmp_path / name / "curve.parquet")
+        .query("kind == 'train'")
+        .reset_index(drop=True)
+        for name in runs
+    ]
+    pd.testing.assert_frame_equal(*training, check_exact=True)
+    assert parameters(tmp_path / "rare") == parameters(tmp_path / "often")
+
+
+@pytest.mark.parametrize("budget", [200, 555, 800])
+@ALL
+def test_a_run_cut_at_n_steps_equals_the_run_with_budget_n(variant, budget, tmp_path):
+    for name, steps in (("short", budget), ("long", 1200)):
+        assert run(small_spec(variant, budget=steps), tmp_path / name).code == 0
+    for table in ("curve", "metrics"):
+        short, long = (
+            pd.read_parquet(tmp_path / n / f"{table}.parquet") for n in ("short", "long")
+        )
+        cut = long[long["env_step"] <= budget]
+        pd.testing.assert_frame_equal(short, cut.reset_index(drop=True), check_exact=True)
+    # Raising the budget goes on from the end of the short run, to the same place.
+    extended = run(small_spec(variant, budget=1200), tmp_path / "short")
+    assert extended.steps == 1200 - budget
+    assert results(tmp_path / "short") == results(tmp_path / "long")
+    assert parameters(tmp_path / "short") == parameters(tmp_path / "long")
+
+
+def test_a_finished_run_is_written_again_without_a_step(tmp_path):
+    assert run(small_spec(), tmp_path).code == 0
+    before = results(tmp_path)
+    (tmp_path / "curve.parquet").unlink()
+    again = run(small_spec(), tmp_path)
+    assert (again.code, again.steps) == (0, 0)
+    assert results(tmp_path) == before
+
+
+@pytest.mark.parametrize("what", ["device", "versions.mujoco", "versions.torch"])
+def test_it_refuses_to_resume_what_other_conditions_made(what, tmp_path):
+    spec = small_spec(budget=1500)
+    checkpoints = _interrupted(spec, tmp_path)
+
+    def pretend(record: dict) -> None:
+        segment = record["manifest"]["segments"][-1]
+        holder = segment["versions"] if what.startswith("versions") else segment
+        holder[what.rpartition(".")[2]] = "another"
+
+    edit_manifest(checkpoints, pretend)
+    refused = run(spec, tmp_path)
+    assert refused.code == 1
+    assert what in refused.error
+    assert "--allow-other-versions" in refused.error
+    assert refused.steps == 0
+    assert run(spec, tmp_path, allow_other_versions=True).code == 0
+
+
+def _break_the_reward() -> None:
+    from unirl_repro.loop import Trainer
+
+    original = Trainer._step_env
+
+    def broken(self, action):
+        if self.env_step == 150:
+            raise FloatingPointError("reward nan")
+        return original(self, action)
+
+    Trainer._step_env = broken  # type: ignore[method-assign]
+
+
+def test_the_same_failure_twice_is_fatal_until_the_user_clears_it(tmp_path):
+    spec = small_spec()
+    for _ in range(2):
+        failed = run(spec, tmp_path, prepare=_break_the_reward)
+        assert (failed.code, failed.steps) == (1, 150)
+    third = run(spec, tmp_path, prepare=_break_the_reward)
+    assert third.code == 1
+    assert third.steps == 0
+    assert "FatalError" in third.error
+    assert "reward nan" in third.error
+    assert run(spec, tmp_path, retry_fatal=True).code == 0
+
+
+def test_checkpoints_hold_tensors_and_json_alone(tmp_path):
+    spec = small_spec(budget=1500)
+    checkpoints = _interrupted(spec, tmp_path)
+    allowed = {".pt", ".json", ".jsonl", ""}
+    assert {path.suffix for path in checkpoints.iterdir()} <= allowed
+    for source in Path("unirl_repro").rglob("*.py"):
+        text = source.read_text()
+        assert "import pickle" not in text
+        assert text.count("torch.load(") == text.count("weights_only=True, map_location")
