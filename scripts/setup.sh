@@ -13,7 +13,8 @@ torch_index=${UNIRL_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
 work=
 
 choose() {
-    local had_torch='' had_python=''
+    local had_torch=''
+    had_python=
     if [ -f "$stamp" ]; then read -r had_torch _ < "$stamp"; fi
     if .venv/bin/python -c '' 2> /dev/null; then had_python=$(realpath .venv/bin/python); fi
     target=${TORCH:-${had_torch:-cpu}}
@@ -50,7 +51,7 @@ key() {
     { echo "$(python_version) $PWD" && cat requirements.lock pyproject.toml scripts/setup.sh; } | sha256sum | cut -d' ' -f1
 }
 
-up_to_date() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$target $(key)" ]; }
+up_to_date() { [ -n "$had_python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$target $(key)" ]; }
 
 make_venv() {
     local ready
