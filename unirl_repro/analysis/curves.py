@@ -151,13 +151,13 @@ def on_grid(curves: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
        seed  env_step  return
     0     0      20.0     2.0
     """
-    parts = [_run_on_grid(int(seed), run, edges) for seed, run in curves.groupby("seed")]
+    parts = [_run_on_grid(run, edges) for _, run in curves.groupby("seed")]
     if not parts:
         return pd.DataFrame({"seed": [], "env_step": [], "return": []})
     return pd.concat(parts, ignore_index=True)
 
 
-def _run_on_grid(seed: int, run: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
+def _run_on_grid(run: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
     ends, areas = _areas(run)
     covered = np.clip(edges, ends[0], ends[-1])
     width = np.diff(covered)
@@ -165,7 +165,7 @@ def _run_on_grid(seed: int, run: pd.DataFrame, edges: np.ndarray) -> pd.DataFram
     reached = width > 0
     return pd.DataFrame(
         {
-            "seed": seed,
+            "seed": run["seed"].iloc[0],
             "env_step": edges[1:][reached],
             "return": area[reached] / width[reached],
         }

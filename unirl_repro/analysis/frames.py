@@ -94,11 +94,17 @@ def load_published(study: str, reference: Path = REFERENCE) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=FRAME_COLUMNS)
     printed = pd.read_csv(path)
-    rows = printed[["task", "variant", "interval"]].assign(
-        **{"algorithm": printed["algorithm_as_printed"], "return": printed["value"]},
-        **{"seed": -1, "kind": "published", "episode": -1, "env_step": 0, "length": 0},
-        **{"policy": "", "study": study, "source": "published"},
+    rows = pd.DataFrame(
+        {
+            "task": printed["task"],
+            "variant": printed["variant"],
+            "algorithm": printed["algorithm_as_printed"],
+            "return": printed["value"],
+            "interval": printed["interval"],
+        }
     )
+    rows = rows.assign(kind="published", source="published", study=study, policy="")
+    rows = rows.assign(seed=-1, episode=-1, env_step=0, length=0)
     return rows[FRAME_COLUMNS]
 
 

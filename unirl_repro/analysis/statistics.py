@@ -145,20 +145,29 @@ def compare_to_best(samples: Mapping[str, Summary]) -> pd.DataFrame:
         algorithm of one seed cannot be tested: bold only if it is the best. Where means tie, each
         of the best is bold.
     """
-    names = [name for name, sample in samples.items() if np.isfinite(sample.mean)]
-    table = pd.DataFrame(np.nan, index=list(samples), columns=["p_student", "p_welch", "p_holm"])
-    table["bold"] = False
-    if not names:
-        return table
-    best = max(names, key=lambda name: samples[name].mean)
-    for name in names:
-        if name != best:
-            table.loc[name, "p_student"] = t_test(samples[name], samples[best])
-            table.loc[name, "p_welch"] = t_test(samples[name], samples[best], equal_variance=False)
-        tied = samples[name].mean == samples[best].mean
-        table.loc[name, "bold"] = tied or table.loc[name, "p_student"] >= SIGNIFICANCE
-    table["p_holm"] = holm(table["p_welch"].to_numpy())
-    return table
+    best = max(
+        (sample for sample in samples.values() if np.isfinite(sample.mean)),
+        key=lambda sample: sample.mean,
+        default=Summary(np.nan, np.nan, 0),
+    )
+    student = [_against(best, sample, equal_variance=True) for sample in samples.values()]
+    welch = [_against(best, sample, equal_variance=False) for sample in samples.values()]
+    return pd.DataFrame(
+        {
+            "p_student": student,
+            "p_welch": welch,
+            "p_holm": holm(np.array(welch, float)),
+            "bold": [
+                sample.mean == best.mean or p >= SIGNIFICANCE
+                for sample, p in zip(samples.values(), student, strict=True)
+            ],
+        },
+        index=list(samples),
+    )
+
+
+def _against(best: Summary, sample: Summary, *, equal_variance: bool) -> float:
+    return np.nan if sample is best else t_test(sample, best, equal_variance=equal_variance)
 
 
 def significantly_better(first: Summary, second: Summary) -> bool:

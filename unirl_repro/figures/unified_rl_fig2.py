@@ -137,10 +137,14 @@ def _panel(ax: Axes, task: str, curves: pd.DataFrame, frame: pd.DataFrame, statu
 def _draw(ax: Axes, variant: str, curve: pd.DataFrame) -> None:
     if curve.empty:
         return
-    style = "--" if "†" in curve["marks"].iloc[0] else "-"
     every = max(1, len(curve) // 6)
-    shown = {"color": look(variant).colour, "ls": style, "marker": look(variant).marker}
-    ax.plot(curve["env_step"], curve["mean"], markevery=(every // 2, every), **shown)
+    ax.plot(
+        *(curve["env_step"], curve["mean"]),
+        color=look(variant).colour,
+        ls="--" if "†" in curve["marks"].iloc[0] else "-",
+        marker=look(variant).marker,
+        markevery=(every // 2, every),
+    )
     ax.fill_between(
         *(curve["env_step"], curve["low"], curve["high"]),
         color=look(variant).colour,
