@@ -60,18 +60,21 @@ make_venv() {
     "$python" -m venv --clear .venv
 }
 
+# What .venv holds, and the requirement that the lock makes of it: set-up leaves alone what is right already.
+installed() { .venv/bin/python -c 'import sys, importlib.metadata as m; print(m.version(sys.argv[1]))' "$1" 2> /dev/null || true; }
+locked() { sed -n "s/^\($1==[^ ]*\) ${2:-}.*/\1/p" requirements.lock; }
+
 # uv installs the rest: several times as fast as pip, and it accepts robel's old metadata.
 install_uv() {
+    if [ "uv==$(installed uv)" = "$(locked uv)" ]; then return; fi
     awk '/^[^ #]/ { ours = /^uv==/ } ours' requirements.lock > "$work/uv.lock"
     .venv/bin/python -m pip install --quiet --require-hashes -r "$work/uv.lock"
 }
 
 # `torch==2.13.0` must not be met by the CPU build when CUDA is asked for; pip would think that it is.
 drop_other_torch() {
-    local have
-    have=$(.venv/bin/python -c 'from importlib.metadata import version as v; print(v("torch"))' 2> /dev/null) || return 0
-    case $target-$have in
-        cpu-*+cpu) ;;
+    case $target-$(installed torch) in
+        cpu- | cpu-*+cpu) ;;
         cuda-*+cpu | cpu-*) .venv/bin/uv pip uninstall --quiet torch ;;
     esac
 }
@@ -80,7 +83,8 @@ drop_other_torch() {
 # `torch==2.13.0` is the CUDA build on PyPI, gigabytes that a CPU does not need.
 install_cpu_torch() {
     local requirement log=$work/torch.log
-    requirement=$(sed -n "s/^\(torch==[^ ]*\) ; extra == 'cpu'.*/\1/p" requirements.lock)
+    requirement=$(locked torch "; extra == 'cpu'")
+    if [ "torch==$(installed torch)" = "$requirement" ]; then return; fi
     if .venv/bin/python -m pip install --quiet --no-deps "$requirement" > "$log" 2>&1; then return; fi
     if .venv/bin/python -m pip install --quiet --no-deps --index-url "$torch_index" "$requirement" >> "$log" 2>&1; then return; fi
     cat "$log" >&2
