@@ -92,7 +92,7 @@ def _our_cells(averages: pd.DataFrame) -> Cells:
         (str(task), str(variant)): summarise(group["value"].to_numpy())
         for (task, variant), group in averages.groupby(["task", "variant"], sort=False)
     }
-    for task in TASKS:  # the naive strategy: run both, keep the better
+    for task in TASKS:  # run both, keep the better: deviation S6
         parts = [cells[task, part] for part in PARTS if (task, part) in cells]
         if len(parts) == len(PARTS):
             cells[task, BETTER_PART] = max(parts, key=lambda cell: cell.mean)
