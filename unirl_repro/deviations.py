@@ -16,6 +16,70 @@ class Deviation:
 
 DEVIATIONS: dict[str, Deviation] = {
     # --- E: environments
+    "E1": Deviation(
+        "MuJoCo's version",
+        "The papers ran on MuJoCo 1.50 or 2.0, which cannot be had exactly (the inertia of capsules "
+        "changed in 2.1.2). We use 3.3.0, which follows 2.3.7 to 5e-12 over 20 steps; later ones "
+        "diverge by 1e-2 and more.",
+    ),
+    "E2": Deviation(
+        "gymnasium's version 4 for the papers' -v2",
+        "Version 4 keeps the rewards, limits and models of -v2; version 5 changes some (the "
+        "friction of Walker2d). unified_rl names no version at all.",
+    ),
+    "E3": Deviation(
+        "Termination disabled",
+        "unified_rl disables early termination but does not say what becomes of the bonus for being "
+        "healthy. We drop the end alone, so the bonus is paid at every step, as -v2 does after a "
+        "fall. Paid only while healthy, a uniformly random policy would score -12 and not 164 on "
+        "Hopper, 9 and not 88 on Walker, -40 and not -33 on Ant (40 episodes). No level of a "
+        "random policy is published to decide it; the lowest published averages over training "
+        "(542 on Hopper, 127 on Walker, 76 on Ant) exclude neither reading.",
+    ),
+    "E4": Deviation(
+        "Ant's observation",
+        "27 entries. Ant-v2 had 111, of which 84 contact forces were always zero under MuJoCo 2.0; "
+        "the published code of the MBPO family drops them too.",
+    ),
+    "E5": Deviation(
+        "Humanoid's observation",
+        "45 entries, positions and velocities. Humanoid-v2 has 376; the published code of the MBPO "
+        "family keeps the same 45, though usbpo speaks of the standard task.",
+    ),
+    "E6": Deviation(
+        "Distractors",
+        "unified_rl gives neither frequencies nor amplitude, nor when phases are drawn. Periods are "
+        "50 values spaced geometrically from 5 to 50 steps, each group spanning the range; the "
+        "amplitude is 1; a group's phase is drawn uniformly at each reset.",
+    ),
+    "E7": Deviation(
+        "Cartpole's 200 steps",
+        "unified_rl gives T=200 but no step. We take the suite's own 0.01 s, hence the first 2 s of "
+        "10. The best published average is 69 of 200, where a trained agent levels off in 2 s; "
+        "200 steps of 0.05 s would let it balance most of the time and score far above 100.",
+    ),
+    "E8": Deviation(
+        "Pusher-v2 on MuJoCo 3",
+        "Version 5 of gymnasium's class with the model of -v2, and the reward from before the step "
+        "as in -v2. MuJoCo 3 leaves the armature out of the inverse weights of object and goal "
+        "(7.6e7 and 2.5e9 for 25), so that the arm passes through the object: we restore them.",
+    ),
+    "E9": Deviation(
+        "Meta-World's drawer-open",
+        "drawer-open-v3 for -v2, which its package no longer has. mnm does not say what is "
+        "observed and drawn: we observe the goal and draw the drawer's place at each reset.",
+    ),
+    "E10": Deviation(
+        "DClaw without robel's code",
+        "robel needs packages that are gone. Its models (but for geometry that is only seen) run on "
+        "today's MuJoCo; over 1,000 random actions a task, observations and rewards equal those of "
+        "its own classes to the bit. Random numbers come from NumPy's new generator.",
+    ),
+    "E11": Deviation(
+        "Actions",
+        "All lie in [-1, 1] and are scaled to the actuators' range. Beyond it they are clipped, "
+        "before the control cost, which -v2 charges on the unclipped action.",
+    ),
     # --- A: agents
     # --- R: runs
     # --- S: statistics

@@ -3,7 +3,7 @@
 Observations are float64 vectors, actions lie in [-1, 1], `terminated` is the task's own end and
 `truncated` its horizon alone. An episode is a pure function of the seed given to `reset` and of the
 actions: nothing that the instance did before can be seen, so an episode cut short is re-created
-bit by bit in a fresh instance.
+bit by bit in a fresh instance. All suites run on one version of MuJoCo (deviation E1).
 """
 
 import importlib

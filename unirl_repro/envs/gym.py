@@ -1,4 +1,4 @@
-"""MuJoCo tasks of gymnasium with the semantics of the papers' "-v2" (deviations E1, E2).
+"""MuJoCo tasks of gymnasium with the semantics of the papers' "-v2" (deviation E2).
 
 Version 4 keeps v2's rewards, limits and models; version 5 changes them (Walker2d's friction, say).
 """
