@@ -81,6 +81,42 @@ DEVIATIONS: dict[str, Deviation] = {
         "before the control cost, which -v2 charges on the unclipped action.",
     ),
     # --- A: agents
+    "A1": Deviation(
+        "Random steps before the first update",
+        "The SAC paper gives no number; public implementations use 5,000 (RLPD) or 10,000 uniform "
+        "actions at the start of a run. The default is 5,000; config.yaml sets it per task.",
+    ),
+    "A2": Deviation(
+        "Updates before an episode",
+        "unified_rl trains before each episode (Alg. 1) and does not say for how long. SAC makes as "
+        "many updates as the episode has steps, which is one update per environment step.",
+    ),
+    "A3": Deviation(
+        "Floor of the softplus standard deviation",
+        "1e-6 is added to it, since it underflows to 0 in float32 and its logarithm to minus "
+        "infinity. The bounded head (sigmoid) is computed in logarithms and needs no floor.",
+    ),
+    "A4": Deviation(
+        "Three layers",
+        "unified_rl's networks have three layers (A.2.2, A.2.3); two hidden layers and one output "
+        "layer are meant here. Mean and standard deviation share the hidden layers.",
+    ),
+    "A5": Deviation(
+        "Target entropy",
+        "Minus the number of action dimensions, as in the SAC paper; unified_rl gives none. RLPD, "
+        "from which it takes its two changes, uses half of that.",
+    ),
+    "A6": Deviation(
+        "SAC's settings in unified_rl",
+        "Learning rate, batch size, discount, target step and replay capacity are not given; the "
+        "SAC paper's are used (3e-4, 256, 0.99, 0.005, a million).",
+    ),
+    "A7": Deviation(
+        "Learning the entropy coefficient",
+        "The gradient is taken of its logarithm times the entropy gap (as public implementations "
+        "do), where Eq. 18 of the SAC paper has the coefficient itself: the same sign, another "
+        "step length under Adam.",
+    ),
     # --- R: runs
     # --- S: statistics
     "S1": Deviation(
