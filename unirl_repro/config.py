@@ -6,8 +6,7 @@ and trains to the largest budget that any study asks of it. Imports neither torc
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,11 +23,13 @@ from pydantic import (
     PrivateAttr,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import core_schema
 
 from unirl_repro.envs.tasks import TASKS, Task
+from unirl_repro.explain import choices, dotted, explain
 from unirl_repro.hyperparameters import Parameters
 from unirl_repro.registry import ALGORITHMS
 
@@ -43,26 +44,19 @@ class ConfigError(ValueError):
 
 def check_choice(key: str, value: object, allowed: Collection[str], file: str) -> None:
     """Raise `ConfigError` unless `value` is one of `allowed`."""
-    if value in allowed:
-        return
-    near = get_close_matches(str(value), allowed, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"{file}: {key} is {value!r}. Allowed: {', '.join(sorted(allowed))}.{hint}")
+    if value not in allowed:
+        raise ConfigError(f"{file}: {key} is {value!r}. {choices(value, allowed)}")
 
 
 @dataclass(frozen=True)
 class _OneOf:
     """Makes a string type a closed list, in the model and in the JSON schema."""
 
-    kind: str
     allowed: tuple[str, ...]
 
     def check(self, value: str) -> str:
         if value not in self.allowed:
-            near = get_close_matches(value, self.allowed, n=1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
-            allowed = ", ".join(sorted(self.allowed))
-            raise ValueError(f"no such {self.kind}. Allowed: {allowed}{hint}")
+            raise ValueError(choices(value, self.allowed))
         return value
 
     def __get_pydantic_core_schema__(
@@ -76,18 +70,54 @@ class _OneOf:
         return {"type": "string", "enum": sorted(self.allowed)}
 
 
-TaskId = Annotated[str, _OneOf("task", tuple(TASKS))]
-AlgorithmName = Annotated[str, _OneOf("algorithm", tuple(ALGORITHMS))]
-DocumentName = Annotated[str, _OneOf("document", DOCUMENTS)]
+TaskId = Annotated[str, _OneOf(tuple(TASKS))]
+AlgorithmName = Annotated[str, _OneOf(tuple(ALGORITHMS))]
+DocumentName = Annotated[str, _OneOf(DOCUMENTS)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # `cmlo@threshold=1.0`: a variant of config.yaml with some of its parameters replaced.
-VariantName = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_]*(@[a-z_]+=[\w.+-]+(,[a-z_]+=[\w.+-]+)*)?$")
+VARIANT_PATTERN = r"^[a-z][a-z0-9_]*(@[a-z_]+=[A-Za-z0-9_.+-]+(,[a-z_]+=[A-Za-z0-9_.+-]+)*)?$"
+VariantName = Annotated[str, Field(pattern=VARIANT_PATTERN)]
+
+
+def _distinct(entries: list[Any]) -> list[Any]:
+    for entry in entries:
+        if entries.count(entry) > 1:
+            raise ValueError(f"{entry!r} stands there twice. Allowed: each once")
+    return entries
+
+
+Distinct = AfterValidator(_distinct)
+SeedChoice = PositiveInt | Annotated[list[NonNegativeInt], Field(min_length=1), Distinct]
+Tasks = Annotated[list[TaskId], Field(min_length=1), Distinct]
+VariantNames = Annotated[list[VariantName], Field(min_length=1), Distinct]
+# Which keys an algorithm has is checked where they are resolved; the schema knows them together.
+Overrides = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {
+                "enum": sorted({f.name for a in ALGORITHMS.values() for f in fields(a.parameters)})
+            },
+        }
+    ),
 ]
 
 
+def _close(schema: Any) -> None:
+    """Refuse keys that match no pattern, which JSON Schema allows unless told."""
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+        for part in schema.values():
+            _close(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _close(part)
+
+
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, json_schema_extra=_close)
 
 
 class Document(_Model):
@@ -101,8 +131,8 @@ class Variant(_Model):
     """An algorithm plus overrides, for all tasks and for each."""
 
     algorithm: AlgorithmName
-    parameters: dict[str, Any] = {}
-    tasks: dict[TaskId, dict[str, Any]] = {}
+    parameters: Overrides = {}
+    tasks: dict[TaskId, Overrides] = {}
 
 
 class Budget(_Model):
@@ -114,18 +144,6 @@ class Budget(_Model):
     variants: dict[VariantName, "Budget"] = {}
 
 
-def _distinct(seeds: int | list[int]) -> int | list[int]:
-    if isinstance(seeds, list) and len(set(seeds)) < len(seeds):
-        twice = sorted({s for s in seeds if seeds.count(s) > 1})
-        raise ValueError(f"seed {twice[0]} stands there twice; each seed may stand there once")
-    return seeds
-
-
-SeedChoice = Annotated[
-    PositiveInt | Annotated[list[NonNegativeInt], Field(min_length=1)], AfterValidator(_distinct)
-]
-
-
 class Study(_Model):
     """One figure's or table's experiment: a selection of runs."""
 
@@ -133,16 +151,16 @@ class Study(_Model):
     kind: Literal["figure", "table"]
     place: str  # "Figure 2"
     title: str
-    tasks: Annotated[list[TaskId], Field(min_length=1)]
-    variants: Annotated[list[VariantName], Field(min_length=1)]
+    tasks: Tasks
+    variants: VariantNames
     seeds: SeedChoice = 5
 
 
 class Selection(_Model):
     """What a small scale takes of a study; what is not named stays as the study has it."""
 
-    tasks: list[TaskId] | None = None
-    variants: list[VariantName] | None = None
+    tasks: Tasks | None = None
+    variants: VariantNames | None = None
     seeds: SeedChoice | None = None
 
 
@@ -162,12 +180,14 @@ class ScaleSettings(_Model):
     episodes: PositiveInt | None = None  # a budget of so many episodes, the same for all runs
     budgets: dict[TaskId, PositiveInt] | None = None  # or environment steps for each task
     studies: dict[Name, Selection] | None = None  # None: all studies, whole
-    parameters: dict[AlgorithmName, dict[str, Any]] = {}  # over those of the variant
+    parameters: dict[AlgorithmName, Overrides] = {}  # over those of the variant
 
     @model_validator(mode="after")
     def _one_budget(self) -> "ScaleSettings":
         if self.episodes is not None and self.budgets is not None:
-            raise ValueError("episodes and budgets exclude each other")
+            raise ValueError(
+                "has both episodes and budgets. Allowed: one of them. Remove the other"
+            )
         return self
 
 
@@ -256,7 +276,9 @@ class Config(_Model):
             return []
         seeds = _seed_list(part.seeds or settings.seeds or whole.seeds)
         return [
-            self._spec(whole.document, task, variant, seed, scale)
+            self._spec(
+                self.budget(whole.document, task, variant, scale), task, variant, seed, scale
+            )
             for task in (whole.tasks if part.tasks is None else part.tasks)
             for variant in (whole.variants if part.variants is None else part.variants)
             for seed in seeds
@@ -273,18 +295,32 @@ class Config(_Model):
             self._runs[scale] = runs
         return self._runs[scale]
 
-    def spec(self, task: str, variant: str, seed: int, scale: str) -> "RunSpec":
+    def spec(
+        self, task: str, variant: str, seed: int, scale: str, budget: int | None = None
+    ) -> "RunSpec":
         """The run (task, variant, seed), whether a study wants it or not.
 
-        Outside all studies its budget is that of the scale, or of the first document that has one.
+        Without `budget` it is the largest that a study asks for; outside all studies, that of the
+        scale, or of the first document that has one.
+
+        Raises
+        ------
+        ConfigError
+            If one of them is not allowed, or nothing says how long such a run is.
         """
+        check_choice("scale", scale, self.scales, "command line")
+        check_choice("task", task, TASKS, "command line")
+        _check_variant(self, "variant", variant, "command line")
+        _check_number("seed", seed, least=0)
         known = self.runs(scale).get((task, variant, seed))
+        if budget is not None:
+            _check_number("budget", budget, least=1)
+            return self._spec(budget, task, variant, seed, scale)
         if known is not None:
             return known
-        check_choice("task", task, TASKS, "command line")
-        check_choice("variant", variant.partition("@")[0], self.variants, "command line")
         documents = [d for d in self.budgets if task in self.budgets[d]] or list(self.documents)
-        return self._spec(documents[0], task, variant, seed, scale)
+        steps = self.budget(documents[0], task, variant, scale)
+        return self._spec(steps, task, variant, seed, scale)
 
     def parameters(self, task: str, variant: str, scale: str) -> Parameters:
         """Resolved hyper-parameters: the variant's, then its task's, the scale's, and after @."""
@@ -307,19 +343,20 @@ class Config(_Model):
         if settings.budgets is not None:
             if task not in settings.budgets:
                 raise ConfigError(
-                    f"config.yaml: scales.{scale}.budgets has no {task!r}, which a study of this "
-                    f"scale uses. There are: {', '.join(sorted(settings.budgets))}. Add it."
+                    f"config.yaml: scales.{scale}.budgets has no {task!r}, which a run of this "
+                    f"scale uses. There are: {', '.join(sorted(settings.budgets))}. Add it, or "
+                    "give a budget where you start the run."
                 )
             return settings.budgets[task]
         entry = self.budgets.get(document, {}).get(task)
         if entry is None:
             raise ConfigError(
-                f"config.yaml: budgets.{document} has no {task!r}, which a study of {document} "
-                f"uses. Add its environment steps, status and source."
+                f"config.yaml: budgets.{document} has no {task!r}, which a run at scale {scale} "
+                "uses. Add it with its steps, status and source."
             )
         return entry.variants.get(variant, entry).steps
 
-    def _spec(self, document: str, task: str, variant: str, seed: int, scale: str) -> "RunSpec":
+    def _spec(self, budget: int, task: str, variant: str, seed: int, scale: str) -> "RunSpec":
         settings = self.settings(scale)
         return RunSpec(
             task=TASKS[task],
@@ -327,7 +364,7 @@ class Config(_Model):
             algorithm=self.variants[variant.partition("@")[0]].algorithm,
             parameters=self.parameters(task, variant, scale),
             seed=seed,
-            budget=self.budget(document, task, variant, scale),
+            budget=budget,
             evaluate_every=settings.evaluation.every,
             evaluation_episodes=settings.evaluation.episodes,
             compiled=settings.compiled,
@@ -351,9 +388,15 @@ def load_config(file: str | Path, values: Mapping[str, Any] | None = None) -> Co
     """
     path = Path(file)
     try:
-        read = yaml.load(path.read_text(), Loader=_UniqueKeys)
+        text = path.read_text(encoding="utf-8")
+        _check_unique(yaml.compose(text, Loader=yaml.SafeLoader), path.name)
+        read = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name}: is not text in UTF-8: {error}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name}: not valid YAML: {error}") from error
+        raise ConfigError(f"{path.name}: is not valid YAML: {error}") from error
     return parse_config(read if values is None else values, path.name)
 
 
@@ -362,19 +405,19 @@ def parse_config(values: Any, file: str = "config.yaml") -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, file, Config.model_json_schema())) from error
+        raise ConfigError(explain(error, file, values, Config.model_json_schema())) from error
     _check_references(config, file)
     return config
 
 
 def resolve_parameters(algorithm: str, values: Mapping[str, Any], where: str) -> Parameters:
     """An algorithm's hyper-parameters from plain values; `where` is named in an error."""
-    adapter = TypeAdapter(ALGORITHMS[algorithm].parameters)
+    kind = ALGORITHMS[algorithm].parameters
     try:
-        return adapter.validate_python(dict(values))
+        return kind(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
-        explained = _explain(error, "config.yaml", adapter.json_schema(), where)
-        raise ConfigError(explained) from error
+        schema = TypeAdapter(kind).json_schema()
+        raise ConfigError(explain(error, "config.yaml", values, schema, where)) from error
 
 
 def _check_references(config: Config, file: str) -> None:
@@ -383,22 +426,61 @@ def _check_references(config: Config, file: str) -> None:
         if not study.startswith(content.document + "_"):
             raise ConfigError(
                 f"{file}: studies.{study} belongs to document {content.document!r}, so its name "
-                f"must start with '{content.document}_'"
+                f"must start with '{content.document}_'."
             )
         check_choice(f"studies.{study}.document", content.document, config.documents, file)
-    for place, variant in _named_variants(config):
-        check_choice(place, variant.partition("@")[0], config.variants, file)
+    for document in config.budgets:
+        check_choice("a key of budgets", document, config.documents, file)
     for name, base in config.variants.items():
         resolve_parameters(base.algorithm, base.parameters, f"variants.{name}.parameters")
         for task, values in base.tasks.items():
-            together = base.parameters | values
-            resolve_parameters(base.algorithm, together, f"variants.{name}.tasks.{task}")
+            place = f"variants.{name}.tasks.{task}"
+            _check_entries(base.algorithm, values, place)
+            resolve_parameters(base.algorithm, base.parameters | values, place)
+    for place, variant in _named_variants(config):
+        _check_variant(config, place, variant, file)
     for scale in SCALES:
         if scale not in config.scales:
             raise ConfigError(f"{file}: scales.{scale} is missing. Add it.")
-        for study in config.settings(scale).studies or {}:
-            check_choice(f"scales.{scale}.studies", study, config.studies, file)
+        settings = config.settings(scale)
+        for study in settings.studies or {}:
+            check_choice(f"a key of scales.{scale}.studies", study, config.studies, file)
+        for algorithm, values in settings.parameters.items():
+            _check_entries(algorithm, values, f"scales.{scale}.parameters.{algorithm}")
         config.runs(scale)
+
+
+def _check_entries(algorithm: str, values: Mapping[str, Any], where: str) -> None:
+    """Each entry for itself: what entries mean together shows where a run resolves them all."""
+    try:
+        resolve_parameters(algorithm, values, where)
+    except ConfigError as error:
+        mistakes = error.__cause__.errors()  # type: ignore[union-attr]
+        if any(mistake["loc"] for mistake in mistakes):
+            raise
+
+
+def _check_variant(config: Config, place: str, variant: str, file: str) -> None:
+    """That a variant exists, and that what follows its @ are parameters of its algorithm."""
+    name, _, overrides = variant.partition("@")
+    check_choice(place, name, config.variants, file)
+    if not re.fullmatch(VARIANT_PATTERN, variant):
+        raise ConfigError(
+            f"{file}: {place} is {variant!r}. Allowed after @: parameters with values, such as "
+            f"{name}@discount=0.9,polyak=0.01."
+        )
+    keys = [pair.partition("=")[0] for pair in overrides.split(",")]
+    if len(set(keys)) < len(keys):
+        raise ConfigError(f"{file}: {place} is {variant!r}. Allowed: each parameter once.")
+    values = _parse_overrides(overrides)
+    _check_entries(config.variants[name].algorithm, values, f"{place} ({variant})")
+
+
+def _check_number(key: str, value: object, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ConfigError(
+            f"command line: {key} is {value!r}. Allowed: a whole number of at least {least}."
+        )
 
 
 def _named_variants(config: Config) -> Iterator[tuple[str, str]]:
@@ -419,76 +501,38 @@ def _named_variants(config: Config) -> Iterator[tuple[str, str]]:
 def _parse_overrides(overrides: str) -> dict[str, Any]:
     """``threshold=1.0,name=x`` as typed values."""
     pairs = [pair.partition("=") for pair in overrides.split(",") if pair]
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
+    return {key: _parse_value(value) for key, _, value in pairs}
+
+
+def _parse_value(text: str) -> Any:
+    """As YAML has it, and 1e-4 too, which is text to YAML."""
+    value = yaml.safe_load(text)
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _seed_list(seeds: int | list[int]) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else seeds
 
 
-class _UniqueKeys(yaml.SafeLoader):
+def _check_unique(node: yaml.Node | None, file: str, path: tuple[str | int, ...] = ()) -> None:
     """YAML lets a later key replace an earlier one without a word; here it is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"key {key!r} stands twice in one mapping; remove one of them",
-                    problem_mark=key_node.start_mark,
+    if isinstance(node, yaml.SequenceNode):
+        for i, entry in enumerate(node.value):
+            _check_unique(entry, file, (*path, i))
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            here = (*path, name)
+            if name in seen:
+                raise ConfigError(
+                    f"{file}: {dotted(list(here))} stands there twice, the second time in line "
+                    f"{key.start_mark.line + 1}. Allowed: each key once. Remove one of them."
                 )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _explain(error: ValidationError, file: str, schema: Mapping[str, Any], where: str = "") -> str:
-    """One line for each mistake: file, path, value, what is allowed."""
-    return "\n".join(_explain_one(e, file, schema, where) for e in error.errors())
-
-
-def _explain_one(mistake: Any, file: str, schema: Mapping[str, Any], where: str) -> str:
-    loc = [part for part in mistake["loc"] if part != "[key]"]
-    inside = [p for p in loc if not _is_union_tag(p)]
-    path = where + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in inside)
-    path = path.lstrip(".")
-    if mistake["type"] == "extra_forbidden" or mistake["type"] == "unexpected_keyword_argument":
-        keys = _keys_at(schema, inside[:-1])
-        near = get_close_matches(str(inside[-1]), keys, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"{file}: {path} is not a key here. Allowed: {', '.join(sorted(keys))}.{hint}"
-    if mistake["type"] in ("missing", "missing_argument"):
-        return f"{file}: {path} is missing. Add it."
-    message = mistake["msg"].removeprefix("Value error, ")
-    if not path:
-        return f"{file}: {message}."
-    if "[key]" in mistake["loc"]:
-        return f"{file}: {path} is not allowed as a key: {message}."
-    return f"{file}: {path} is {mistake['input']!r}. {message[0].upper()}{message[1:]}."
-
-
-def _is_union_tag(part: str | int) -> bool:
-    """Pydantic puts the branch of a union into an error's location; it is no part of the file."""
-    tags = r"(int|float|bool|str|(constrained-|function-|list\[|literal\[|nullable).*)"
-    return isinstance(part, str) and re.fullmatch(tags, part) is not None
-
-
-def _keys_at(schema: Mapping[str, Any], loc: list[str | int]) -> list[str]:
-    """The keys that a JSON schema allows at a place."""
-    node: Mapping[str, Any] = schema
-    for part in loc:
-        node = _resolve(schema, node)
-        if "properties" in node and part in node["properties"]:
-            node = node["properties"][part]
-        else:
-            node = node.get("additionalProperties", node.get("items", {}))
-    return list(_resolve(schema, node).get("properties", {}))
-
-
-def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    for option in node.get("anyOf", []):
-        if option.get("type") != "null":
-            return _resolve(schema, option)
-    if "$ref" in node:
-        return schema["$defs"][node["$ref"].rpartition("/")[2]]
-    return node
+            seen.add(name)
+            _check_unique(value, file, here)

@@ -21,7 +21,7 @@ SOURCE = Path(__file__).parent
 # Their values reach a run through its spec, so their text does not count.
 SHARED_PAGES = frozenset(
     f"{PACKAGE}.{name}"
-    for name in ("config", "envs.tasks", "fingerprint", "hyperparameters", "registry")
+    for name in ("config", "envs.tasks", "explain", "fingerprint", "hyperparameters", "registry")
 )
 _DIGITS = 24
 
@@ -39,6 +39,11 @@ def spec_hash(spec: RunSpec) -> str:
 def code_hash(spec: RunSpec) -> str:
     """Hash of the meaning of the code that the run imports."""
     return _closure_hash(_roots(spec), SOURCE)
+
+
+def modules_hash(*names: str) -> str:
+    """Hash of the meaning of modules and of all that they import, for what is no run: a figure."""
+    return _closure_hash(names, SOURCE)
 
 
 def closure(spec: RunSpec, source: Path = SOURCE) -> frozenset[str]:
