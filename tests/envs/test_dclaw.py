@@ -71,6 +71,15 @@ def test_the_bonuses_are_paid_near_the_target():
     assert base == pytest.approx({0.3: 0.0, 0.2: 10.0, 0.05: 60.0}, abs=1e-4)
 
 
+def test_a_pose_costs_its_error_and_a_tenth_of_velocities_above_pi():
+    env: Any = make("dclaw_pose_fixed-80")
+    env.reset(seed=0)
+    raw = env.unwrapped
+    error = np.linalg.norm(raw._target - raw.claw.position)
+    raw.claw.data.qvel[:9] = [0, -4.0, 3.1, 0, 3.0, 0, 0, 0, -3.2]  # [rad/s]
+    assert raw._reward() == pytest.approx(-error - 0.1 * np.hypot(4.0, 3.2))
+
+
 def test_the_package_itself_is_not_imported_for_its_models():
     imported = {name for name in sys.modules if name.partition(".")[0] == "robel"}
     assert isinstance(dclaw.load("robel-scenes/dclaw/dclaw3xh.xml"), mujoco.MjModel)

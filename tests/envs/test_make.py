@@ -5,6 +5,7 @@ import sys
 import warnings
 from typing import Any
 
+import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -79,6 +80,29 @@ def test_an_episode_depends_on_its_seed_and_actions_alone(task: Task):
     np.random.seed(2)  # noqa: NPY002
     assert same_bytes(again, rollout(fresh, actions, seed=2**31 - 1))
     assert same_bytes(again, rollout(fresh, actions, seed=2**31 - 1))
+
+
+@every_task
+def test_a_reset_clears_the_simulator_down_to_its_warm_start(task: Task):
+    lived, fresh = make(task), make(task)
+    rollout(lived, random_actions(lived, 9), seed=3)
+    lived.reset(seed=4), fresh.reset(seed=4)
+    state = simulator_state(lived)
+    assert state.size > task.action_dim
+    assert state.tobytes() == simulator_state(fresh).tobytes()
+
+
+def simulator_state(env: Any) -> np.ndarray:
+    """All that MuJoCo's next step depends on: positions, warm start, applied forces, and so on."""
+    raw = env.unwrapped
+    if hasattr(raw, "_env"):  # the suite's, whose model and data wrap MuJoCo's
+        model, data = raw._env.physics.model.ptr, raw._env.physics.data.ptr
+    else:
+        model, data = getattr(raw, "claw", raw).model, getattr(raw, "claw", raw).data
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    state = np.empty(mujoco.mj_stateSize(model, kind))
+    mujoco.mj_getState(model, data, state, kind)
+    return state
 
 
 @every_task

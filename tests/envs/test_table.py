@@ -22,7 +22,9 @@ def test_markdown_shows_every_row_with_all_its_cells():
     assert len(lines) == len(TASKS) + 2
     assert {line.count("|") for line in lines} == {len(table.Row._fields) + 1}
     assert lines[0].count("|") == len(table.HEADINGS) + 1
-    hopper = "| hopper-200 | Hopper | gymnasium | 11 | 3 | 200 | never | unified_rl Fig. 2, Table 1 |"
+    hopper = (
+        "| hopper-200 | Hopper | gymnasium | 11 | 3 | 200 | never | unified_rl Fig. 2, Table 1 |"
+    )
     assert any(line.startswith(hopper) for line in lines)
 
 

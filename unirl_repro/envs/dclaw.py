@@ -80,13 +80,11 @@ class Claw:
     def reset(self) -> None:
         """The model's initial state, and no memory of what was before, warm starts included."""
         mujoco.mj_resetData(self.model, self.data)
-        mujoco.mj_forward(self.model, self.data)
 
     def place(self, pose: np.ndarray) -> None:
         """Set the joints, at rest."""
         self.data.qpos[:9] = np.clip(pose, self._low, self._high)
         self.data.qvel[:9] = 0.0
-        # Counts, even where nothing reads its results: the solver starts from the last solution.
         mujoco.mj_forward(self.model, self.data)
 
     def move(self, action: np.ndarray) -> None:
@@ -190,7 +188,6 @@ class Pose(gymnasium.Env):
         """Set the target, and the ghost that shows it: its joints are in the solver's equations."""
         self._target = pose
         self.claw.data.qpos[9:18] = pose
-        mujoco.mj_forward(self.claw.model, self.claw.data)
 
     def _observe(self) -> np.ndarray:
         now = self.claw.position
