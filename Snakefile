@@ -1,0 +1,36 @@
+# From config.yaml to the report. What happens when is in workflow/rules/, how in unirl_repro/.
+from snakemake.utils import min_version, validate
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+# Used only with --software-deployment-method apptainer; holds dependencies, never our code.
+container: "containers/unirl.sif"
+
+
+include: "workflow/rules/common.smk"  # configuration, names, wildcard constraints
+
+
+validate(config, "workflow/schemas/config.schema.yaml", set_default=False)
+
+
+rule all:
+    default_target: True
+    input:
+        f"results/{SCALE}/paper.pdf",
+
+
+include: "workflow/rules/train.smk"  # run -> curve and manifest
+include: "workflow/rules/aggregate.smk"  # curves -> tidy frame
+include: "workflow/rules/figures.smk"  # frame -> figures and tables, and targets by name
+include: "workflow/rules/paper.smk"  # everything -> PDF
+
+
+onerror:
+    print(explain_unfinished(CONFIG, SCALE))

@@ -1,0 +1,93 @@
+"""What a run will need: time and memory, from measured speeds; and which runs kick the tyres."""
+
+import csv
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from unirl_repro.config import Config, ConfigError, RunSpec, load_config
+from unirl_repro.envs.tasks import TASKS
+
+SPEEDS = Path(__file__).parents[2] / "resources" / "speeds.csv"
+SLOWEST = 5.0  # steps/s, where nothing was measured of an algorithm
+MARGIN = 2.0  # between machines
+START_MINUTES = 10  # imports, compilation, a checkpoint at the end
+LONGEST_JOB = 24 * 60  # minutes; a longer run stops with a checkpoint and goes on in its next job
+BASE_MB = 800  # interpreter, torch, an environment, networks and their optimisers
+
+
+def effective_config(file: str | Path, values: Mapping[str, Any]) -> Config:
+    """The configuration that Snakemake works with; only the scale may differ from the file's.
+
+    Trainers read the file, so anything else given on the command line would not reach them.
+
+    Raises
+    ------
+    ConfigError
+        If something is not allowed, or another key than the scale differs from the file.
+    """
+    config, written = load_config(file, values), load_config(file)
+    names = [name for name in type(config).model_fields if name != "scale"]
+    changed = [name for name in names if getattr(config, name) != getattr(written, name)]
+    if changed:
+        raise ConfigError(
+            f"{Path(file).name}: {', '.join(changed)} was changed on the command line or by "
+            "another configfile. Allowed there: scale. Edit the file instead."
+        )
+    return config
+
+
+def minutes(spec: RunSpec, device: str = "cpu") -> int:
+    """Time limit of one job of a run; at least that of the start."""
+    seconds = MARGIN * spec.budget / steps_per_second(spec, device)
+    return min(LONGEST_JOB, START_MINUTES + math.ceil(seconds / 60))
+
+
+def memory_mb(spec: RunSpec) -> int:
+    """Peak memory of a run: the replay twice, since a resume reads it before it fills it."""
+    capacity = getattr(spec.parameters, "replay_capacity", spec.task.horizon)
+    numbers = 2 * spec.task.obs_dim + spec.task.action_dim + 2
+    return BASE_MB + math.ceil(2 * 4 * numbers * min(capacity, spec.budget) / 2**20)
+
+
+def steps_per_second(spec: RunSpec, device: str = "cpu", table: Path = SPEEDS) -> float:
+    """Measured speed of a run's algorithm on its task; else its slowest on any task."""
+    speeds = _read_speeds(table)
+    known = speeds.get((spec.algorithm, spec.task.id, device))
+    if known is not None:
+        return known
+    others = [v for (a, _, d), v in speeds.items() if (a, d) == (spec.algorithm, device)]
+    return min(others, default=SLOWEST)
+
+
+def smoke_runs(config: Config) -> list[RunSpec]:
+    """Each task once and each algorithm at least once, at scale smoke.
+
+    A task takes a variant that some study trains on it, if there is one, of the algorithm that
+    has had the fewest turns.
+    """
+    runs: list[RunSpec] = []
+    for task in TASKS:
+        planned = [v for t, v, _ in config.runs("smoke") if t == task] or list(config.variants)
+        turns = [r.algorithm for r in runs]
+        variant = min(planned, key=lambda v: turns.count(_algorithm(config, v)))
+        runs.append(config.spec(task, variant, 0, "smoke"))
+    done = {r.algorithm for r in runs}
+    late = {_algorithm(config, v): v for v in reversed(config.variants)}
+    first = next(iter(config.runs("smoke")), (next(iter(TASKS)), "", 0))[0]
+    return runs + [config.spec(first, v, 0, "smoke") for a, v in late.items() if a not in done]
+
+
+def _algorithm(config: Config, variant: str) -> str:
+    return config.variants[variant.partition("@")[0]].algorithm
+
+
+@cache
+def _read_speeds(table: Path) -> dict[tuple[str, str, str], float]:
+    with table.open(newline="") as file:
+        return {
+            (row["algorithm"], row["task"], row["device"]): float(row["steps_per_second"])
+            for row in csv.DictReader(file)
+        }

@@ -1,0 +1,145 @@
+"""Which runs are finished, stale or missing, and why: from run.json and the checkpoints' status.
+
+This does not rely on Snakemake's own records, which can be lost; imports no torch.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from unirl_repro.campaign.places import Places
+from unirl_repro.config import Config, RunSpec
+from unirl_repro.files import sha256
+from unirl_repro.fingerprint import fingerprint, spec_hash
+
+
+class RefusedError(RuntimeError):
+    """Training was not started, because it could not succeed."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is of a run.
+
+    Attributes
+    ----------
+    kind : {"finished", "stale", "missing"}
+        Finished means: trained to its budget, with today's settings and code.
+    why : str
+        In words, for stale and missing runs.
+    """
+
+    kind: Literal["finished", "stale", "missing"]
+    why: str = ""
+
+
+def run_state(spec: RunSpec, places: Places) -> State:
+    """Compare a run's manifest with what its settings and code ask for today."""
+    path = places.run(spec.key) / "run.json"
+    if not path.exists():
+        return State("missing", _why_missing(places.checkpoints / fingerprint(spec)))
+    try:
+        manifest = json.loads(path.read_text())
+        then, reached = manifest["fingerprint"], manifest["budget_reached"]
+        settings = manifest["spec_hash"]
+    except (ValueError, KeyError) as error:
+        return State("stale", f"run.json cannot be read ({error!r})")
+    if then != fingerprint(spec):
+        changed = "code" if settings == spec_hash(spec) else "settings"
+        return State("stale", f"its {changed} changed since it was trained")
+    if reached < spec.budget:
+        return State("stale", f"it stands at {reached} of {spec.budget} steps")
+    return State("finished")
+
+
+def stale_mark(spec: RunSpec, places: Places) -> str | None:
+    """A name for a stale run's present state and what is asked of it; None if it is not stale.
+
+    Two different states never share a name, so a mark that was left behind hides nothing.
+    """
+    if run_state(spec, places).kind != "stale":
+        return None
+    manifest = (places.run(spec.key) / "run.json").read_bytes()
+    return sha256(manifest + f"{fingerprint(spec)} {spec.budget}".encode())[:24]
+
+
+def unfinished(config: Config, scale: str) -> list[tuple[RunSpec, State]]:
+    """All runs of a scale that are not finished, with their states."""
+    places = Places(scale)
+    states = [(spec, run_state(spec, places)) for spec in config.runs(scale).values()]
+    return [(spec, state) for spec, state in states if state.kind != "finished"]
+
+
+def explain_unfinished(config: Config, scale: str) -> str:
+    """Name each run that the report still lacks, and say what to type; empty if there is none."""
+    lacking = unfinished(config, scale)
+    if not lacking:
+        return ""
+    lines = [f"{len(lacking)} of {len(config.runs(scale))} runs of scale {scale} are not finished:"]
+    lines += [f"  {name(spec)}: {state.why}" for spec, state in lacking]
+    lines += [
+        f"Their logs: {Places(scale).home}/runs/<task>/<variant>/seed<k>/log.txt",
+        "To go on where they stopped, give the same command again. For the report of what is there:",
+        f"  snakemake -c2 paper_partial --config scale={scale}",
+    ]
+    return "\n".join(lines)
+
+
+def name(spec: RunSpec) -> str:
+    """``task/variant/seed<k>``."""
+    task, variant, seed = spec.key
+    return f"{task}/{variant}/seed{seed}"
+
+
+def check_expected(spec: RunSpec, expected: str | None) -> None:
+    """Refuse to train settings or code that are not the ones that were asked for.
+
+    Raises
+    ------
+    RefusedError
+        If the run's fingerprint is not `expected`.
+    """
+    now = fingerprint(spec)
+    if expected is not None and expected != now:
+        raise RefusedError(
+            f"{name(spec)}: its fingerprint is {now}, expected was {expected}: config.yaml or code "
+            "was edited since this job was planned. Start snakemake again, to plan with today's."
+        )
+
+
+def check_not_fatal(spec: RunSpec, checkpoints: Path) -> None:
+    """Leave at once where an earlier attempt failed in a way that no retry cures.
+
+    Raises
+    ------
+    RefusedError
+        If status.json beside the checkpoint says so.
+    """
+    folder = checkpoints / fingerprint(spec)
+    status = _status(folder)
+    if status.get("state") == "fatal":
+        raise RefusedError(
+            f"{name(spec)}: an earlier attempt failed twice in the same way: {status['reason']} "
+            f"({folder / 'status.json'}). Mend the cause, and start it again with --retry-fatal."
+        )
+
+
+def _why_missing(folder: Path) -> str:
+    status = _status(folder)
+    match status.get("state"):
+        case "failed" | "fatal":
+            return f"failed at step {status['step']}: {status['reason']}"
+        case "stopped":
+            return f"stopped by {status['reason']} at step {status['step']}"
+        case "running":
+            return f"begun, but not finished (last known holder: {status['holder']})"
+        case "finished":
+            return "trained, but its results are gone; the checkpoint has them"
+        case _:
+            return "not begun"
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    path = folder / "status.json"
+    return json.loads(path.read_text()) if path.exists() else {}

@@ -1,0 +1,42 @@
+# Curves -> one tidy frame a study, complete or from whatever is finished.
+
+
+rule aggregate:
+    input:
+        runs=study_runs,
+        published=PUBLISHED,
+    output:
+        frame="results/{scale}/frames/{study}.parquet",
+        status="results/{scale}/frames/{study}.json",
+    log:
+        "results/{scale}/logs/aggregate_{study}.txt",
+    localrule: True
+    resources:
+        runtime=10,
+        mem_mb=2000,
+    params:
+        plan=study_plan,
+        code=modules_hash("unirl_repro.campaign.collect"),
+        option="",
+    message:
+        "Put the curves of {wildcards.study} into one frame"
+    shell:
+        "python -m unirl_repro aggregate --study {wildcards.study} --scale {wildcards.scale}"
+        " {params.option} > {log} 2>&1"
+
+
+use rule aggregate as aggregate_partial with:
+    input:  # which runs are there is a parameter and no input, so that nothing is trained
+        published=PUBLISHED,
+    output:
+        frame="results/{scale}/partial/frames/{study}.parquet",
+        status="results/{scale}/partial/frames/{study}.json",
+    log:
+        "results/{scale}/partial/logs/aggregate_{study}.txt",
+    params:
+        plan=study_plan,
+        code=modules_hash("unirl_repro.campaign.collect"),
+        option="--partial",
+        available=lambda w: available(CONFIG, w.study, Places(w.scale, partial=True)),
+    message:
+        "Put the finished curves of {wildcards.study} into one frame"

@@ -1,0 +1,86 @@
+# What the rules share: the configuration, read once, and lookups by wildcards.
+from glob import glob
+from pathlib import Path
+
+from unirl_repro.campaign import plan
+from unirl_repro.campaign.places import Places
+from unirl_repro.campaign.sources import available, specs
+from unirl_repro.campaign.state import explain_unfinished, run_state, stale_mark
+from unirl_repro.config import SCALES
+from unirl_repro.fingerprint import fingerprint, modules_hash
+
+CONFIG = plan.effective_config("config.yaml", config)
+SCALE = CONFIG.scale
+FIGURES = [
+    study for study, content in CONFIG.studies.items() if content.kind == "figure"
+]
+TABLES = [study for study, content in CONFIG.studies.items() if content.kind == "table"]
+PUBLISHED = glob("resources/reference/*.csv")
+
+RUN = "results/{scale}/runs/{task}/{variant}/seed{seed}"
+MARK = "results/{scale}/stale/{task}.{variant}.seed{seed}.{mark}"
+# What is made from runs exists twice: from all of them, and under partial/ from the finished ones.
+BUILT = "results/{scale}/{part}"
+
+
+wildcard_constraints:
+    scale="|".join(SCALES),
+    part="(partial/)?",
+    task=r"[a-z0-9_]+-\d+",
+    variant=r"[a-z][a-z0-9_]*(@[\w.+=,-]+)?",
+    seed=r"\d+",
+    mark="[0-9a-f]+",
+    study="|".join(CONFIG.studies),
+
+
+def run_spec(wildcards):
+    return CONFIG.spec(
+        wildcards.task, wildcards.variant, int(wildcards.seed), wildcards.scale
+    )
+
+
+def run_manifest(spec, scale):
+    return str(Places(scale).run(spec.key) / "run.json")
+
+
+def stale_mark_of(wildcards):
+    """Nothing, for a run that is as it should be. Snakemake's own records are lost with
+    .snakemake/, so a run's manifest decides: if it is stale, its mark has yet to be made, and
+    so the run is older than its input."""
+    mark = stale_mark(run_spec(wildcards), Places(wildcards.scale))
+    return MARK.format(**wildcards, mark=mark) if mark else []
+
+
+def study_runs(wildcards):
+    runs = specs(CONFIG, wildcards.study, Places(wildcards.scale))
+    return [run_manifest(spec, wildcards.scale) for spec in runs]
+
+
+def study_plan(wildcards):
+    runs = CONFIG.selection(wildcards.study, wildcards.scale)
+    return [(*spec.key, spec.budget) for spec in runs]
+
+
+def study_title(wildcards):
+    study = CONFIG.studies[wildcards.study]
+    return f"{study.place}: {study.title}"
+
+
+def document_title(wildcards):
+    return CONFIG.documents[CONFIG.studies[wildcards.study].document].title
+
+
+def partial_option(wildcards):
+    return "--partial" if wildcards.part else ""
+
+
+def report_inputs(part):
+    """All that goes into the report of the configured scale."""
+    built = f"results/{SCALE}/{part}"
+    pieces = ("macros", "what_ran", "environment", "deviations", "tasks")
+    return {
+        "sources": [p for p in glob("paper/**", recursive=True) if Path(p).is_file()],
+        "pieces": [f"{built}{piece}.tex" for piece in pieces],
+        "figures": [f"{built}figures/{study}.pdf" for study in FIGURES],
+        "tables": [f"{built}tables/{study}.tex" for study in TABLES],
+    }

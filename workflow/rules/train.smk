@@ -1,0 +1,48 @@
+# One run, trained or extended to its budget; and noticing those that have become stale.
+
+
+rule mark_stale:
+    output:
+        temp(touch(MARK)),
+    log:
+        f"{MARK}.log",
+    localrule: True
+    resources:
+        runtime=1,
+        mem_mb=100,
+    params:
+        why=lambda w: run_state(run_spec(w), Places(w.scale)).why,
+    message:
+        "{wildcards.variant} on {wildcards.task}, seed {wildcards.seed}, is stale: {params.why}"
+
+
+rule train:
+    input:
+        stale_mark_of,
+    output:
+        f"{RUN}/curve.parquet",
+        f"{RUN}/metrics.parquet",
+        f"{RUN}/run.json",
+    log:
+        f"{RUN}/log.txt",
+    retries: 20  # resumes from its checkpoint; after a fatal failure each attempt ends in a second
+    threads: 1
+    resources:
+        runtime=lambda w: plan.minutes(run_spec(w)),
+        mem_mb=lambda w: plan.memory_mb(run_spec(w)),
+    params:  # all that can make a run stale: a changed loss reruns its runs, a changed comment none
+        fingerprint=lambda w: fingerprint(run_spec(w)),
+        budget=lambda w: run_spec(w).budget,  # a larger one extends the run from its checkpoint
+    message:
+        "Train {wildcards.variant} on {wildcards.task}, seed {wildcards.seed}, to {params.budget} steps"
+    shell:
+        # `exec` and --foreground hand every signal to the trainer, which saves and leaves.
+        "exec timeout --foreground --preserve-status -s USR1 $(( {resources.runtime} * 60 - 90 ))"
+        " python -m unirl_repro train --task {wildcards.task} --variant {wildcards.variant:q}"
+        " --seed {wildcards.seed} --scale {wildcards.scale} --budget {params.budget}"
+        " --expect-fingerprint {params.fingerprint} >> {log} 2>&1"
+
+
+rule smoke:  # kick the tyres: each algorithm and each task once
+    input:
+        [run_manifest(spec, "smoke") for spec in plan.smoke_runs(CONFIG)],
