@@ -9,6 +9,7 @@ sources are read as text, so this needs neither torch nor mujoco.
 import ast
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,17 @@ def fingerprint(spec: RunSpec) -> str:
 
 def spec_hash(spec: RunSpec) -> str:
     """Hash of the resolved spec alone: task, variant, hyper-parameters, seed, evaluation."""
-    return _digest(json.dumps(spec.identity(), sort_keys=True))
+    return identity_hash(spec.identity())
 
 
-def code_hash(spec: RunSpec) -> str:
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """`spec_hash` from a spec's plain values, as a manifest has them."""
+    return _digest(json.dumps(identity, sort_keys=True))
+
+
+def code_hash(spec: RunSpec, source: Path = SOURCE) -> str:
     """Hash of the meaning of the code that the run imports."""
-    return _closure_hash(_roots(spec), SOURCE)
+    return _closure_hash(_roots(spec), source)
 
 
 def modules_hash(*names: str) -> str:
@@ -130,7 +136,7 @@ def _path(name: str, source: Path) -> Path:
 
 
 def _read(name: str, source: Path) -> str:
-    return _path(name, source).read_text()
+    return _path(name, source).read_text(encoding="utf-8")
 
 
 def _dump(node: Any) -> str:
