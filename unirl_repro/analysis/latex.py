@@ -155,10 +155,16 @@ def thousands(value: int) -> str:
     return f"{value:,}".replace(",", "{,}")
 
 
-def tabular(columns: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A booktabs table; each head is a whole line, each body line a list of cells."""
+def tabular(
+    columns: str, head: Sequence[str], body: Sequence[Sequence[str]], width: str = ""
+) -> str:
+    """A booktabs table, stretched to `width`; a head is a whole line, a body line its cells."""
     lines = [" & ".join(cells) + r" \\" for cells in body]
-    begin, end = rf"\begin{{tabular}}[t]{{{columns}}}", r"\end{tabular}"
+    begin, end = rf"\begin{{tabular}}[t]{{@{{}}{columns}@{{}}}}", r"\end{tabular}"
+    if width:
+        fill = r"@{}@{\extracolsep{\fill}}"
+        begin = rf"\begin{{tabular*}}{{{width}}}[t]{{{fill}{columns}@{{}}}}"
+        end = r"\end{tabular*}"
     return "\n".join([begin, r"\toprule", *head, r"\midrule", *lines, r"\bottomrule", end])
 
 

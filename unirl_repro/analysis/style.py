@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from unirl_repro.envs.tasks import TASKS  # a page of names: imports no environment
+
 TEXT_WIDTH = 6.69  # inches; the report's, so that a figure's 8 points are 8 points in print
 _PALETTE = [mpl.colors.to_hex(colour) for colour in sns.color_palette("colorblind")]
 
@@ -38,15 +40,6 @@ LOOKS = {
     "hl": Look("HL", _PALETTE[2], "X"),
     "ppo": Look("PPO", _PALETTE[9], "p"),
     "sac": Look("SAC (as published)", "#023e8a", "h"),
-}
-
-TASK_NAMES = {
-    "ant-100": "Ant",
-    "hopper-200": "Hopper",
-    "walker2d-100": "Walker",
-    "halfcheetah-100": "Half-Cheetah",
-    "cartpole-200": "Cartpole",
-    "dclaw_turn_fixed-40": "DClawTurnFixed",
 }
 
 STYLE = {
@@ -84,8 +77,8 @@ def look(variant: str) -> Look:
 
 
 def task_name(task: str) -> str:
-    """What figures call a task: its name in the paper, else its id."""
-    return TASK_NAMES.get(task, task)
+    """What figures call a task."""
+    return TASKS[task].title
 
 
 @contextmanager

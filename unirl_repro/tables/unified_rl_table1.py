@@ -290,7 +290,7 @@ def tex(rows: pd.DataFrame, status: Status) -> str:
 def _returns_tex(rows: pd.DataFrame, status: Status) -> str:
     blocks = [_block_tex(task, rows, status) for task in TASKS]
     lines = [f"{a}\\hfill\n{b}" for a, b in zip(blocks[::2], blocks[1::2], strict=True)]
-    return "\\noindent\\setlength{\\tabcolsep}{2.5pt}%\n" + "\\par\\medskip\\noindent\n".join(lines)
+    return "\\noindent\\setlength{\\tabcolsep}{2pt}%\n" + "\\par\\smallskip\\noindent\n".join(lines)
 
 
 def _block_tex(task: str, rows: pd.DataFrame, status: Status) -> str:
@@ -298,11 +298,12 @@ def _block_tex(task: str, rows: pd.DataFrame, status: Status) -> str:
     budget = status["budget"].get(task)
     steps = f"{latex.thousands(budget)} steps" if budget else "not planned at this scale"
     head = [
-        rf"\multicolumn{{5}}{{@{{}}l}}{{\textbf{{{latex.escape(task_name(task))}}}, {steps}}} \\",
-        r"\midrule",
+        rf"\multicolumn{{5}}{{@{{}}l@{{}}}}{{\textbf{{{latex.escape(task_name(task))}}}, {steps}}} \\",
         r"Algorithm & ours & seeds & published & diff. \\",
     ]
-    return latex.tabular("@{}lrlrr@{}", head, [_cells(row) for row in block.to_dict("records")])
+    return latex.tabular(
+        "lrlrr", head, [_cells(row) for row in block.to_dict("records")], r"0.485\linewidth"
+    )
 
 
 def _cells(row: Mapping[Any, Any]) -> list[str]:
@@ -351,7 +352,7 @@ def _averages_tex(rows: pd.DataFrame) -> str:
         r"\cmidrule(lr){3-6}\cmidrule(lr){7-7}\cmidrule(l){8-9}",
         r"Algorithm & tasks & ours & published & diff. & differ & ours & printed & recomputed \\",
     ]
-    return latex.tabular("@{}lcrrrcrrr@{}", head, body)
+    return latex.tabular("lcrrrcrrr", head, body)
 
 
 def _robust_tex(rows: pd.DataFrame) -> str:
@@ -377,7 +378,7 @@ def _robust_tex(rows: pd.DataFrame) -> str:
         r"\cmidrule(lr){3-4}\cmidrule(l){5-6}",
         r"Algorithm & tasks & value & 95\% interval & value & 95\% interval \\",
     ]
-    return latex.tabular("@{}lcrlrl@{}", head, body)
+    return latex.tabular("lcrlrl", head, body)
 
 
 def _estimate_cells(row: Mapping[str, Any]) -> tuple[str, str]:
