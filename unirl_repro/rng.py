@@ -56,9 +56,7 @@ def normal(rng: np.random.Generator, *shape: int, like: Tensor) -> Tensor:
     return noise.to(like.device, like.dtype, non_blocking=True)
 
 
-def uniform(
-    rng: np.random.Generator, *shape: int, low: float, high: float, like: Tensor
-) -> Tensor:
-    """Uniform draws in [low, high) with the device and dtype of `like`."""
+def uniform(rng: np.random.Generator, *shape: int, low: float, high: float, like: Tensor) -> Tensor:
+    """Uniform draws in [low, high] with the device and dtype of `like`; rounding may reach `high`."""
     draws = torch.from_numpy(rng.uniform(low, high, shape))
     return draws.to(like.device, like.dtype, non_blocking=True)
