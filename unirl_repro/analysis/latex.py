@@ -71,8 +71,8 @@ def escape(text: str) -> str:
 
     Examples
     --------
-    >>> print(escape("`sac_rlpd` is 95% of α"))
-    \texttt{sac\_rlpd} is 95\% of $\alpha$
+    >>> print(escape("`sac` is 95% of α"))
+    \texttt{sac} is 95\% of $\alpha$
     """
     parts = [_plain(part) for part in text.split("`")]
     return "".join(

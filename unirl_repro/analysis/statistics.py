@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from rliable import library
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -59,7 +60,7 @@ def _quantile(num_seeds: int) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, num_seeds - 1)) if num_seeds > 1 else np.nan
 
 
-def summarise(values: np.ndarray) -> Summary:
+def summarise(values: ArrayLike) -> Summary:
     """Summarise the finite values of a sample.
 
     Examples
@@ -67,11 +68,10 @@ def summarise(values: np.ndarray) -> Summary:
     >>> summarise(np.array([1.0, 3.0, np.nan]))
     Summary(mean=2.0, spread=1.4142135623730951, num_seeds=2)
     """
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
-    mean = float(values.mean()) if len(values) else np.nan
-    spread = float(values.std(ddof=1)) if len(values) > 1 else np.nan
-    return Summary(mean, spread, len(values))
+    finite = _finite(values)
+    mean = float(finite.mean()) if len(finite) else np.nan
+    spread = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
+    return Summary(mean, spread, len(finite))
 
 
 def summary_of_interval(
@@ -294,9 +294,9 @@ def improvement_interval(
     return _bootstrap([a for a, _ in shared] + [b for _, b in shared], improvement, seed)
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, float)
-    return values[np.isfinite(values)]
+def _finite(values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values, float)
+    return array[np.isfinite(array)]
 
 
 def _bootstrap(

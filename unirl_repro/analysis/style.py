@@ -28,11 +28,12 @@ class Look:
     marker: str
 
 
+# The paper's own three stay far apart under either kind of red-green blindness.
 LOOKS = {
-    "unified": Look("Unified RL", _PALETTE[3], "*"),
+    "unified": Look("Unified RL", "#000000", "*"),
     "sac_rlpd": Look("SAC", _PALETTE[0], "o"),
     "mbrl": Look("MBRL", _PALETTE[1], "s"),
-    "max(mbrl,sac_rlpd)": Look("max(MBRL,SAC)", "#000000", "1"),
+    "max(mbrl,sac_rlpd)": Look("max(MBRL,SAC)", _PALETTE[3], "1"),
     "alm": Look("ALM", _PALETTE[4], "D"),
     "ddpg": Look("DDPG", _PALETTE[5], "v"),
     "svg": Look("SVG", _PALETTE[6], "P"),

@@ -182,4 +182,11 @@ def _legend(fig: Figure, drawn: pd.DataFrame, status: Status) -> None:
     entries += [("", "‡ with runs of other code")] if "‡" in daggers else []
     handles += [Line2D([], [], color="0.35", ls=style, label=label) for style, label in entries]
     columns = 5 if len(variants) > FEW else 2
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns)
+    fig.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=columns,
+        columnspacing=1.2,
+        handlelength=1.8,
+        handletextpad=0.5,
+    )

@@ -1,0 +1,86 @@
+"""Frames and their status."""
+
+import pandas as pd
+import pytest
+
+from tests.analysis.frame_maker import BUDGET, curve, make_study
+from unirl_repro.analysis.frames import (
+    FRAME_COLUMNS,
+    RecordedRun,
+    StudyPlan,
+    build_frame,
+    load_published,
+    marks,
+    seeds_of,
+)
+
+RUN = ("hopper-200", "sac_rlpd", 0)
+
+
+def plan(*keys, budget=BUDGET):
+    return StudyPlan("unified_rl_fig2", "quick", {"hopper-200": budget}, keys or (RUN,))
+
+
+def test_frame_is_cut_at_the_studys_budget():
+    frame, _ = build_frame(plan(budget=4_000), [RecordedRun(curve())], pd.DataFrame())
+    assert frame["env_step"].max() == 4_000
+    assert list(frame.columns) == FRAME_COLUMNS
+    assert set(frame["source"]) == {"trained"}
+
+
+def test_status_accounts_for_every_planned_run():
+    _, status = make_study(
+        tasks=("hopper-200", "ant-100"),
+        missing={("hopper-200", "sac_rlpd", 3)},
+        archive=("ant-100",),
+        other_code=("ant-100",),
+    )
+    assert len(status["planned"]) == 10
+    assert status["missing"] == [{"task": "hopper-200", "variant": "sac_rlpd", "seed": 3}]
+    assert len(status["finished"]) == 9
+    assert {run["task"] for run in status["archive"]} == {"ant-100"}
+    assert seeds_of(status, "finished", "hopper-200", "sac_rlpd") == [0, 1, 2, 4]
+    assert marks(status, "ant-100", "sac_rlpd") == "†‡"
+    assert marks(status, "hopper-200", "sac_rlpd") == ""
+    assert status["versions"] == [{"torch": "2.13.0"}]
+
+
+def test_versions_are_listed_once_each():
+    keys = [("hopper-200", "sac_rlpd", seed) for seed in range(3)]
+    runs = [
+        RecordedRun(curve(seed=seed), versions={"torch": torch})
+        for seed, torch in enumerate(["2.13", "2.12", "2.13"])
+    ]
+    _, status = build_frame(plan(*keys), runs, pd.DataFrame())
+    assert status["versions"] == [{"torch": "2.13"}, {"torch": "2.12"}]
+
+
+def test_run_without_a_row_is_missing():
+    frame, status = build_frame(plan(), [RecordedRun(curve().iloc[:0])], pd.DataFrame())
+    assert frame.empty
+    assert list(frame.columns) == FRAME_COLUMNS
+    assert len(status["missing"]) == 1
+
+
+def test_run_that_was_not_planned_is_refused():
+    with pytest.raises(ValueError, match="hopper-200/sac_rlpd/seed7 is not planned at scale quick"):
+        build_frame(plan(), [RecordedRun(curve(seed=7))], pd.DataFrame())
+
+
+def test_run_given_twice_is_refused():
+    with pytest.raises(ValueError, match="hopper-200/sac_rlpd/seed0 was given twice"):
+        build_frame(plan(), [RecordedRun(curve()), RecordedRun(curve())], pd.DataFrame())
+
+
+def test_published_rows_carry_their_interval():
+    published = load_published("unified_rl_fig2")
+    row = published[(published["task"] == "hopper-200") & (published["variant"] == "sac_rlpd")]
+    assert row[["return", "interval", "seed"]].to_numpy().tolist() == [[632.8, 13.6, -1]]
+    assert set(published["kind"]) == {"published"}
+    assert load_published("no_such_study").empty
+
+
+def test_frame_survives_parquet(tmp_path):
+    frame, _ = make_study(tasks=("hopper-200",))
+    frame.to_parquet(tmp_path / "frame.parquet", index=False)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frame.parquet"), frame)

@@ -1,0 +1,65 @@
+"""Every figure: found by its study's name, written whole, the same bytes each time."""
+
+import pandas as pd
+import pytest
+from matplotlib._pylab_helpers import Gcf
+from PIL import Image
+
+from tests.analysis.frame_maker import make_study
+from unirl_repro import figures
+
+STUDY = "unified_rl_fig2"
+
+
+@pytest.fixture(scope="module")
+def study():
+    return make_study(STUDY, tasks=("hopper-200",), num_seeds=2)
+
+
+def write(study, prefix):
+    frame, status = study
+    return figures.write(STUDY, frame, status, prefix)
+
+
+def test_figures_are_the_files_of_their_folder():
+    assert STUDY in figures.names()
+    for name in figures.names():
+        assert callable(figures.module(name).figure)
+        assert callable(figures.module(name).data)
+
+
+def test_unknown_figure_names_what_there_is():
+    with pytest.raises(ValueError, match=f"no figure is called 'nosuch'. Allowed: .*{STUDY}"):
+        figures.module("nosuch")
+
+
+def test_all_four_files_are_written_and_nothing_else(study, tmp_path):
+    paths = write(study, tmp_path / "new" / STUDY)
+    assert sorted(paths) == sorted((tmp_path / "new").iterdir())
+    assert [path.suffix for path in paths] == [".pdf", ".svg", ".png", ".csv"]
+    assert Image.open(paths[2]).size[0] == pytest.approx(6.69 * 200, abs=2)
+    assert len(pd.read_csv(paths[3])) > 10
+
+
+def test_same_frame_gives_the_same_bytes(study, tmp_path):
+    first, second = (write(study, tmp_path / name) for name in ("a", "b"))
+    for a, b in zip(first, second, strict=True):
+        assert a.read_bytes() == b.read_bytes(), a.suffix
+
+
+def test_files_hold_no_date(study, tmp_path):
+    pdf, svg, *_ = write(study, tmp_path / STUDY)
+    assert b"CreationDate" not in pdf.read_bytes()
+    assert "dc:date" not in svg.read_text()
+
+
+def test_fonts_in_the_pdf_are_embedded_truetype(study, tmp_path):
+    pdf, *_ = write(study, tmp_path / STUDY)
+    content = pdf.read_bytes()
+    assert b"/FontFile2" in content
+    assert b"/Type3" not in content
+
+
+def test_figures_leave_pyplot_alone(study):
+    assert figures.module(STUDY).figure(*study).axes
+    assert not Gcf.figs

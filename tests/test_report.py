@@ -1,0 +1,204 @@
+"""The report: generated files, and the PDF on synthetic results."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.frame_maker import make_study
+from unirl_repro import figures, report, tables
+from unirl_repro.deviations import DEVIATIONS
+from unirl_repro.envs.tasks import TASKS
+
+PAPER = Path(__file__).parents[1] / "paper"
+FIGURE, TABLE = "unified_rl_fig2", "unified_rl_table1"
+MISSING = {("hopper-200", "sac_rlpd", 3)}
+
+needs_latex = pytest.mark.skipif(
+    shutil.which("latexmk") is None, reason=f"needs LaTeX: {report.LATEX_PACKAGES}"
+)
+
+
+def manifest(torch="2.13.0", device="cpu", dirty=False, commit="0123456789abcdef"):
+    versions = {"python": "3.11.2", "torch": torch}
+    segment = {"versions": versions, "device": device, "device_model": "x86_64", "threads": 1}
+    return {
+        "segments": [segment],
+        "git": {"commit": commit, "dirty": dirty},
+        "container": None,
+    }
+
+
+def write_manifests(folder, *manifests):
+    paths = [folder / f"run{index}.json" for index in range(len(manifests))]
+    for path, content in zip(paths, manifests, strict=True):
+        path.write_text(json.dumps(content))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """results/<scale> as the workflow leaves it: one seed missing, one task archived."""
+    root = tmp_path_factory.mktemp("results")
+    (root / "frames").mkdir()
+    statuses = []
+    for study, write in ((FIGURE, figures.write), (TABLE, tables.write)):
+        frame, status = make_study(
+            study, missing=MISSING, archive=("cartpole-200",), shorter=("dclaw_turn_fixed-40",)
+        )
+        write(
+            study, frame, status, root / ("figures" if write is figures.write else "tables") / study
+        )
+        statuses.append(root / "frames" / f"{study}.json")
+        statuses[-1].write_text(json.dumps(status))
+    report.write_macros("quick", statuses, [root / "tables" / f"{TABLE}.csv"], root / "macros.tex")
+    report.write_what_ran(statuses, root / "what_ran.tex")
+    report.write_deviations(root / "deviations.tex")
+    report.write_tasks(root / "tasks.tex")
+    paths = write_manifests(root, manifest(), manifest(torch="2.12.0", dirty=True))
+    report.write_environment(paths, root / "environment.tex")
+    return root
+
+
+def macros(results):
+    return dict(
+        re.findall(r"\\newcommand\{\\(\w+)\}\{(.*)\}", (results / "macros.tex").read_text())
+    )
+
+
+def test_macros_hold_what_ran(results):
+    found = macros(results)
+    assert found["Scale"] == "quick"
+    assert "decide nothing" in found["ScaleMeaning"]
+    assert (found["UnifiedRlFigTwoFinished"], found["UnifiedRlFigTwoPlanned"]) == ("29", "30")
+    assert found["UnifiedRlTableOneArchive"] == "5"
+
+
+def test_macros_hold_the_tables_numbers(results):
+    found = macros(results)
+    assert found["UnifiedRlTableOneAverageNormalisedRecomputedPpo"] == "$0.3994$"
+    assert found["UnifiedRlTableOneAverageNormalisedRecomputedPpoPublished"] == "$0.3936$"
+    assert found["UnifiedRlTableOneTrainingAverageSacRlpdHopperTwoZeroZeroNumSeeds"] == "4"
+    assert found["UnifiedRlTableOneTrainingAverageMbrlHopperTwoZeroZero"] == "--"
+
+
+def test_every_macro_is_defined_once(results):
+    names = re.findall(r"\\newcommand\{\\(\w+)\}", (results / "macros.tex").read_text())
+    assert len(names) == len(set(names))
+    assert all(name.isalpha() for name in names)
+
+
+def test_unknown_scale_has_no_banner(tmp_path):
+    with pytest.raises(KeyError, match="huge"):
+        report.write_macros("huge", [], [], tmp_path / "macros.tex")
+
+
+def test_missing_seeds_are_named(results):
+    text = (results / "what_ran.tex").read_text()
+    assert "29 of 30" in text
+    assert re.search(r"SAC on \\texttt\{hopper.*?200\} 4/5", text)
+
+
+def test_all_deviations_and_tasks_are_listed(results):
+    text = (results / "deviations.tex").read_text()
+    assert re.findall(r"\\item\[(\w+)\]", text) == sorted(
+        DEVIATIONS, key=lambda name: (name[0], int(name[1:]))
+    )
+    assert (results / "tasks.tex").read_text().count(r"\texttt") == len(TASKS)
+
+
+def test_environment_counts_runs_by_versions(tmp_path):
+    paths = write_manifests(
+        tmp_path, manifest(), manifest(), manifest(torch="2.12.0", dirty=True, commit="fedcba98765")
+    )
+    report.write_environment(paths, tmp_path / "environment.tex")
+    text = (tmp_path / "environment.tex").read_text()
+    assert re.search(r"3\.11\.2 & 2\.13\.0 & cpu \(x86\\_64\) & 1 & 2 ", text)
+    assert re.search(r"3\.11\.2 & 2\.12\.0 & cpu \(x86\\_64\) & 1 & 1 ", text)
+    assert r"\texttt{0123456789} (2), \texttt{fedcba9876} (1)" in text
+    assert "uncommitted changes: 1." in text
+
+
+def test_environment_without_runs_says_so(tmp_path):
+    report.write_environment([], tmp_path / "environment.tex")
+    assert "No run has finished." in (tmp_path / "environment.tex").read_text()
+
+
+def test_prose_types_no_number():
+    # What is not a result: identifiers, the paper's own numbering, how seeds are shown, lengths.
+    harmless = [
+        *(r"%.*", r"\\[a-zA-Z]+(\[[^]]*\])?(\{[^}]*\})?", r"\$[^$]*\$", r"\b[A-Z]\d\b", r"``.*?''"),
+        *(r"(Figure|Table)~\d", r"[\d.]+pt", r"0\.96", r">0\b", r"to 0 and the highest to 1"),
+    ]
+    for path in (PAPER / "sections").glob("*.tex"):
+        text = re.sub("|".join(harmless), "", path.read_text())
+        assert not re.findall(r"\d+(?:\.\d+)?", text), path.name
+
+
+@needs_latex
+@pytest.mark.parametrize("partial", [False, True])
+def test_pdf_is_set_without_complaints(results, tmp_path, partial):
+    out = tmp_path / "new" / "paper.pdf"
+    assert report.build_pdf(PAPER, results, out, partial=partial) == []
+    assert out.read_bytes().startswith(b"%PDF")
+    assert [path.name for path in out.parent.iterdir()] == ["paper.pdf"]
+
+
+@needs_latex
+def test_same_results_give_the_same_pdf(results, tmp_path):
+    for name in ("a.pdf", "b.pdf"):
+        report.build_pdf(PAPER, results, tmp_path / name)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+
+
+@needs_latex
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs poppler-utils")
+@pytest.mark.parametrize("partial", [False, True])
+def test_first_page_names_scale_and_kind(results, tmp_path, partial):
+    report.build_pdf(PAPER, results, tmp_path / "paper.pdf", partial=partial)
+    command = ["pdftotext", "-l", "1", str(tmp_path / "paper.pdf"), "-"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Scale: quick" in page
+    assert ("partial report" in page) is partial
+    assert ("Every planned run" in page) is not partial
+
+
+@needs_latex
+def test_latex_error_names_file_and_line(results, tmp_path):
+    paper = tmp_path / "paper"
+    shutil.copytree(PAPER, paper)
+    section = paper / "sections" / "introduction.tex"
+    section.write_text(section.read_text() + "\n\\nosuchmacro\n")
+    line = len(section.read_text().splitlines())
+    with pytest.raises(report.ReportError, match=r"introduction\.tex") as error:
+        report.build_pdf(paper, results, tmp_path / "paper.pdf")
+    assert f"sections/introduction.tex:{line}: Undefined control sequence." in str(error.value)
+    assert r"\nosuchmacro" in str(error.value)
+    assert not (tmp_path / "paper.pdf").exists()
+
+
+@needs_latex
+def test_missing_figure_is_named(results, tmp_path):
+    copied = tmp_path / "results"
+    shutil.copytree(results, copied)
+    (copied / "figures" / f"{FIGURE}.pdf").unlink()
+    with pytest.raises(report.ReportError, match=rf"figures/{FIGURE}"):
+        report.build_pdf(PAPER, copied, tmp_path / "paper.pdf")
+
+
+def test_without_latex_the_error_says_what_to_install(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(report.ReportError, match=r"apt-get install .* latexmk .* lmodern"):
+        report.build_pdf(PAPER, results, tmp_path / "paper.pdf")
+
+
+def test_complaints_are_boxes_and_undefined_names():
+    log = (
+        "Overfull \\hbox (16.0pt too wide) in paragraph at lines 1--10\n"
+        "LaTeX Warning: Reference `tab:x' on page 1 undefined on input line 3.\n"
+        "Underfull \\vbox (badness 1000)\nLaTeX Font Warning: Size substitutions\n"
+    )
+    assert len(report.complaints(log)) == 2
