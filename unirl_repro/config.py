@@ -410,14 +410,16 @@ def parse_config(values: Any, file: str = "config.yaml") -> Config:
     return config
 
 
-def resolve_parameters(algorithm: str, values: Mapping[str, Any], where: str) -> Parameters:
-    """An algorithm's hyper-parameters from plain values; `where` is named in an error."""
+def resolve_parameters(
+    algorithm: str, values: Mapping[str, Any], where: str, file: str = "config.yaml"
+) -> Parameters:
+    """An algorithm's hyper-parameters from plain values; an error names `file` and `where`."""
     kind = ALGORITHMS[algorithm].parameters
     try:
         return kind(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
         schema = TypeAdapter(kind).json_schema()
-        raise ConfigError(explain(error, "config.yaml", values, schema, where)) from error
+        raise ConfigError(explain(error, file, values, schema, where)) from error
 
 
 def _check_references(config: Config, file: str) -> None:

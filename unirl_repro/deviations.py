@@ -118,6 +118,14 @@ DEVIATIONS: dict[str, Deviation] = {
         "step length under Adam.",
     ),
     # --- R: runs
+    "R1": Deviation(
+        "Training lengths",
+        "unified_rl prints no number of environment steps; its figures' axes are images. Its averages "
+        "over training suggest half a million or more for SAC at one update per step, a million or "
+        "more for PPO. We take 500,000 for the gymnasium tasks, 250,000 for cartpole and 200,000 for "
+        "DClaw for now. Table 1 averages over all of training and so depends on these lengths; a "
+        "larger budget extends the same runs.",
+    ),
     # --- S: statistics
     "S1": Deviation(
         "Confidence intervals",

@@ -1,0 +1,370 @@
+"""The archive: whole runs only, the longer one stays, and today's code is held against them."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests import engine
+from unirl_repro.agents import sac
+from unirl_repro.campaign import archive
+from unirl_repro.campaign.archive import ArchiveError
+from unirl_repro.config import load_config, resolve_parameters
+from unirl_repro.files import sha256
+from unirl_repro.fingerprint import identity_hash, spec_hash
+
+ROOT = Path(__file__).parents[2]
+SPEC = engine.small_spec(budget=600, evaluate_every=400)
+PLACE = Path("cartpole-200", "sac", "seed0")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One run at 600 steps and the same at 800."""
+    folder = tmp_path_factory.mktemp("runs")
+    found = {}
+    for budget in (600, 800):
+        outcome = engine.run(replace(SPEC, budget=budget), folder / "work")
+        assert outcome.code == 0, outcome.error
+        found[budget] = Path(shutil.copytree(folder / "work", folder / str(budget)))
+    return found
+
+
+@pytest.fixture
+def run(runs, tmp_path):
+    """A copy of the shorter run, to be edited."""
+    return Path(shutil.copytree(runs[600], tmp_path / "run"))
+
+
+@pytest.fixture
+def recorded(runs, tmp_path):
+    """An archive that holds the shorter run, to be edited."""
+    archive.add(runs[600], tmp_path / "archive")
+    return tmp_path / "archive"
+
+
+def edit_record(directory: Path, change) -> None:
+    """Change run.json, and make its hash of the spec right again."""
+    record = json.loads((directory / "run.json").read_text())
+    change(record)
+    record["spec_hash"] = identity_hash(record["spec"])
+    (directory / "run.json").write_text(json.dumps(record))
+
+
+def edit_table(directory: Path, name: str, change) -> None:
+    """Change a table, and make its hash right again: what recording with other code would do."""
+    path = directory / f"{name}.parquet"
+    table = pd.read_parquet(path)
+    change(table).to_parquet(path, index=False)
+    edit_record(directory, lambda r: r["hashes"].update({name: sha256(path.read_bytes())}))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*.*")}
+
+
+# Adding
+
+
+def test_a_run_is_recorded_whole_and_without_the_machines_name(runs, tmp_path):
+    added = archive.add(runs[600], tmp_path)
+    place = tmp_path / PLACE
+    assert (added.directory, added.taken) == (place, True)
+    assert sorted(p.name for p in place.iterdir()) == [
+        "curve.parquet",
+        "metrics.parquet",
+        "run.json",
+    ]
+    assert engine.results(place) == engine.results(runs[600])
+    before, after = (json.loads((f / "run.json").read_text()) for f in (runs[600], place))
+    assert "host" in before["segments"][0]
+    for segment in before["segments"]:
+        del segment["host"]
+    assert after == before
+
+
+def test_a_longer_run_takes_the_place_of_a_shorter(runs, recorded):
+    added = archive.add(runs[800], recorded)
+    assert added.taken
+    assert "800 steps; the one before had 600" in added.message
+    assert engine.results(recorded / PLACE) == engine.results(runs[800])
+
+
+def test_a_shorter_run_never_takes_the_place_of_a_longer(runs, tmp_path):
+    archive.add(runs[800], tmp_path)
+    before = contents(tmp_path)
+    added = archive.add(runs[600], tmp_path)
+    assert not added.taken
+    assert "kept, its 800 steps are more than 600" in added.message
+    assert contents(tmp_path) == before
+
+
+def test_the_same_run_again_changes_nothing(runs, recorded):
+    before = contents(recorded)
+    assert "recorded already" in archive.add(runs[600], recorded).message
+    assert contents(recorded) == before
+
+
+def test_a_run_with_other_settings_takes_the_place_of_one_of_before(runs, recorded):
+    edit_record(recorded / PLACE, lambda r: r["spec"].update(evaluate_every=77))
+    edit_record(recorded / PLACE, lambda r: r.update(budget_reached=9999))
+    added = archive.add(runs[600], recorded)
+    assert added.taken
+    assert "the one before had other settings" in added.message
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda d: (d / "run.json").unlink(), "run.json is missing. Needed is the folder"),
+        (lambda d: (d / "metrics.parquet").unlink(), "metrics.parquet is missing"),
+        (lambda d: (d / "run.json").write_text("{"), "is not JSON"),
+        (lambda d: (d / "run.json").write_bytes(b"\xff\xfe"), "is not JSON"),
+        (lambda d: (d / "run.json").write_text("[]"), "has no spec, spec_hash, code_hash"),
+        (lambda d: edit_record(d, lambda r: r.pop("hashes")), "has no hashes; not a run's record"),
+        (lambda d: edit_record(d, lambda r: r.update(segments=[])), "has no segments"),
+        (lambda d: edit_record(d, lambda r: r["spec"].update(algorithm="x")), "'x' is not known"),
+        (lambda d: edit_record(d, lambda r: r["spec"].update(variant="../x")), "is no name"),
+        (lambda d: edit_record(d, lambda r: r["spec"].pop("seed")), "not one of today's: 'seed'"),
+        (
+            lambda d: edit_record(d, lambda r: r["spec"]["parameters"].update(gone=1)),
+            "run.json: spec.parameters.gone is not a key here",
+        ),
+        (
+            lambda d: edit_record(d, lambda r: r["spec"]["task"].update(gone=1)),
+            "not one of today's",
+        ),
+        (
+            lambda d: edit_table(d, "curve", lambda t: t.assign(seed=3)),
+            "curve.parquet: has rows of another run",
+        ),
+        (
+            lambda d: edit_table(d, "curve", lambda t: t.assign(env_step=t["env_step"] + 1)),
+            "goes beyond the 600 steps of run.json",
+        ),
+        (
+            lambda d: edit_table(d, "metrics", lambda t: t.drop(columns="name")),
+            "metrics.parquet: has columns env_step, value. Needed: env_step, name, value.",
+        ),
+    ],
+)
+def test_what_is_no_whole_run_is_refused(run, tmp_path, damage, expected):
+    damage(run)
+    with pytest.raises(ArchiveError) as caught:
+        archive.add(run, tmp_path / "archive")
+    assert expected in str(caught.value)
+    assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.parametrize("name", ["curve", "metrics"])
+@pytest.mark.parametrize("cut", [False, True], ids=["bit flipped", "cut short"])
+def test_a_damaged_table_is_refused(run, tmp_path, name, cut):
+    path = run / f"{name}.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content[:-1] if cut else content)
+    with pytest.raises(ArchiveError, match=rf"{name}\.parquet: is not the file that run\.json"):
+        archive.add(run, tmp_path / "archive")
+
+
+def test_an_edited_spec_is_refused(run, tmp_path):
+    text = (run / "run.json").read_text()
+    (run / "run.json").write_text(text.replace('"evaluate_every": 400', '"evaluate_every": 401'))
+    with pytest.raises(ArchiveError, match="its spec was edited"):
+        archive.add(run, tmp_path)
+
+
+def test_what_is_no_folder_is_refused(run, tmp_path):
+    with pytest.raises(ArchiveError, match=r"run\.json is missing"):
+        archive.add(run / "curve.parquet", tmp_path)
+
+
+def test_an_addition_that_was_cut_short_is_seen_and_mended(runs, recorded):
+    shutil.copy(runs[800] / "curve.parquet", recorded / PLACE / "curve.parquet")
+    assert "is not the file" in archive.entries(recorded)[0].problem
+    assert "could not be used" in archive.add(runs[600], recorded).message
+    assert archive.entries(recorded)[0].problem == ""
+
+
+# Listing and matching
+
+
+def test_a_list_says_what_each_entry_is(recorded):
+    (entry,) = archive.entries(recorded)
+    assert entry.directory == recorded / PLACE
+    assert (entry.task, entry.variant, entry.algorithm) == ("cartpole-200", "sac", "sac")
+    assert (entry.seed, entry.steps, entry.device, entry.same_code) == (0, 600, "cpu", True)
+    assert entry.versions is not None
+    assert entry.versions["torch"] == torch.__version__
+    assert archive.fraction(entry, load_config(ROOT / "config.yaml")) == 600 / 250_000
+
+
+def test_a_list_is_empty_without_an_archive(tmp_path):
+    assert archive.entries(tmp_path / "nowhere") == []
+
+
+def test_a_fraction_needs_a_budget(recorded):
+    (entry,) = archive.entries(recorded)
+    config = load_config(ROOT / "config.yaml")
+    assert archive.fraction(replace(entry, task="humanoid-1000"), config) is None
+
+
+def test_a_list_tells_a_run_in_the_wrong_place(recorded):
+    (recorded / PLACE).rename(recorded / "cartpole-200/sac/seed1")
+    assert "holds the run cartpole-200/sac/seed0" in archive.entries(recorded)[0].problem
+
+
+def test_other_code_is_told(recorded):
+    assert archive.same_code(recorded / PLACE)
+    edit_record(recorded / PLACE, lambda r: r.update(code_hash="0" * 24))
+    assert not archive.same_code(recorded / PLACE)
+    assert not archive.entries(recorded)[0].same_code
+
+
+def test_a_recorded_run_matches_its_spec_whatever_the_budget(recorded):
+    assert archive.matching(replace(SPEC, budget=10**6), recorded) == recorded / PLACE
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SPEC, seed=1),
+        replace(SPEC, compiled=True),
+        replace(SPEC, evaluate_every=99),
+        replace(SPEC, parameters=resolve_parameters("sac", {"discount": 0.5}, "test")),
+        engine.small_spec(task="hopper-200"),
+    ],
+)
+def test_a_recorded_run_matches_no_other_spec(recorded, other):
+    assert archive.matching(other, recorded) is None
+
+
+def test_a_parameter_that_was_added_since_counts_with_its_default(recorded):
+    spec = replace(SPEC, parameters=replace(SPEC.parameters, log_std_max=2.0))
+    edit_record(recorded / PLACE, lambda r: r["spec"]["parameters"].pop("log_std_max"))
+    assert archive.matching(spec, recorded) == recorded / PLACE
+    other = replace(SPEC, parameters=replace(SPEC.parameters, log_std_max=1.0))
+    assert archive.matching(other, recorded) is None
+
+
+def test_settings_that_are_gone_match_nothing(recorded):
+    edit_record(recorded / PLACE, lambda r: r["spec"]["parameters"].update(gone=1))
+    assert archive.matching(SPEC, recorded) is None
+
+
+def test_a_damaged_run_is_not_passed_over_in_silence(recorded):
+    (recorded / PLACE / "metrics.parquet").write_bytes(b"")
+    with pytest.raises(ArchiveError, match=r"metrics\.parquet"):
+        archive.matching(SPEC, recorded)
+
+
+def test_a_spec_comes_back_from_its_record(recorded):
+    record = archive.read_run(recorded / PLACE)
+    spec = archive.recorded_spec(record, recorded)
+    assert spec.identity() == SPEC.identity()
+    assert spec_hash(spec) == spec_hash(SPEC)
+    record["spec"] = replace(SPEC, compiled=True).identity()
+    assert archive.recorded_spec(record, recorded).compiled
+
+
+# Verifying
+
+
+def test_todays_code_repeats_a_recorded_run_to_the_bit(recorded):
+    threads = torch.get_num_threads()
+    finding = archive.verify(recorded / PLACE)
+    assert (finding.verdict, finding.largest_difference) == ("equal", 0.0), finding.message
+    assert finding.steps == 400  # a random half of the first episode, and learning in two
+    assert finding.same_code
+    assert torch.get_num_threads() == threads
+
+
+def test_a_change_of_what_is_learnt_is_found(recorded, monkeypatch):
+    normal = sac.normal
+    monkeypatch.setattr(sac, "normal", lambda *a, **k: normal(*a, **k) * (1 + 1e-6))
+    finding = archive.verify(recorded / PLACE)
+    assert finding.verdict == "different"
+    assert 0 < (finding.largest_difference or 0) < 1
+    assert "differ by up to" in finding.message
+
+
+@pytest.mark.parametrize(("name", "value"), [("curve", "return"), ("metrics", "value")])
+def test_the_last_digit_of_one_number_counts(recorded, name, value):
+    def nudge(table):
+        table.loc[0, value] *= 1 + 2**-50
+        return table
+
+    edit_table(recorded / PLACE, name, nudge)
+    finding = archive.verify(recorded / PLACE)
+    assert finding.verdict == "different"
+    assert 0 < (finding.largest_difference or 0) < 1e-9
+
+
+@pytest.mark.parametrize("column", ["episode", "length", "env_step"])
+def test_another_episode_is_no_small_difference(recorded, column):
+    def change(table):
+        table.loc[0, column] += 1
+        return table
+
+    edit_table(recorded / PLACE, "curve", change)
+    finding = archive.verify(recorded / PLACE)
+    assert (finding.verdict, finding.largest_difference) == ("different", None)
+    assert "are not the same episodes" in finding.message
+
+
+def test_a_missing_row_is_a_difference(recorded):
+    edit_table(recorded / PLACE, "metrics", lambda t: t.drop(index=0))
+    assert archive.verify(recorded / PLACE).verdict == "different"
+
+
+def test_under_other_versions_a_difference_has_its_reason(recorded):
+    edit_record(
+        recorded / PLACE, lambda r: r["segments"][0]["versions"].update(torch="1.0", jax="0.1")
+    )
+    assert archive.verify(recorded / PLACE).verdict == "equal"
+    edit_table(recorded / PLACE, "curve", lambda t: t.assign(**{"return": t["return"] + 0.5}))
+    finding = archive.verify(recorded / PLACE)
+    assert (finding.verdict, finding.largest_difference) == ("other conditions", 0.5)
+    assert "jax: 0.1 then, none now; torch: 1.0 then" in finding.message
+
+
+def test_a_gpu_run_is_not_compared(recorded):
+    edit_record(recorded / PLACE, lambda r: r["segments"][0].update(device="cuda"))
+    finding = archive.verify(recorded / PLACE)
+    assert (finding.verdict, finding.steps) == ("not comparable", 0)
+    assert "recorded on cuda" in finding.message
+
+
+def test_a_damaged_run_is_a_finding(recorded):
+    (recorded / PLACE / "curve.parquet").write_bytes(b"")
+    assert archive.verify(recorded / PLACE).verdict == "damaged"
+
+
+def test_the_cheapest_cpu_run_of_each_variant_is_chosen(recorded):
+    for task, seed, device in [
+        ("hopper-200", 0, "cpu"),
+        ("dclaw_turn_fixed-40", 0, "cuda"),
+        ("cartpole-200", 1, "cpu"),
+    ]:
+        other = recorded / task / "sac" / f"seed{seed}"
+        shutil.copytree(recorded / PLACE, other)
+        spec = engine.small_spec(task=task, seed=seed).identity()
+        edit_record(
+            other,
+            lambda r, s=spec, d=device: r["spec"].update(s) or r["segments"][0].update(device=d),
+        )
+    chosen = archive.one_for_each_algorithm(recorded)
+    assert [entry.directory for entry in chosen] == [recorded / PLACE]
+
+
+@pytest.mark.full
+def test_todays_code_repeats_our_recorded_runs():
+    """One run for each algorithm and variant; a difference means that it must be recorded anew."""
+    chosen = archive.one_for_each_algorithm(ROOT / "resources" / "archive")
+    assert chosen
+    findings = [archive.verify(entry.directory) for entry in chosen]
+    assert {f.verdict for f in findings} <= {"equal", "other conditions"}, findings
