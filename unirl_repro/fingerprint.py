@@ -27,6 +27,7 @@ SHARED_PAGES = frozenset(
 _DIGITS = 24
 
 
+@cache
 def fingerprint(spec: RunSpec) -> str:
     """Identity of a run's results: same fingerprint, same curve (on one kind of device)."""
     return _digest(f"{spec_hash(spec)}/{code_hash(spec)}")

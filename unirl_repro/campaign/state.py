@@ -4,13 +4,13 @@ This does not rely on Snakemake's own records, which can be lost; imports no tor
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from unirl_repro.campaign.places import Places
-from unirl_repro.config import Config, RunSpec
-from unirl_repro.files import sha256
+from unirl_repro.config import Config, RunKey, RunSpec
 from unirl_repro.fingerprint import fingerprint, spec_hash
 
 
@@ -53,15 +53,17 @@ def run_state(spec: RunSpec, places: Places) -> State:
     return State("finished")
 
 
-def stale_mark(spec: RunSpec, places: Places) -> str | None:
-    """A name for a stale run's present state and what is asked of it; None if it is not stale.
+def is_stale(spec: RunSpec, places: Places, framed: Collection[RunKey] = ()) -> bool:
+    """Whether a run is no longer what it should be, or is gone although it is in `framed`."""
+    kind = run_state(spec, places).kind
+    return kind == "stale" or (kind == "missing" and spec.key in framed)
 
-    Two different states never share a name, so a mark that was left behind hides nothing.
-    """
-    if run_state(spec, places).kind != "stale":
-        return None
-    manifest = (places.run(spec.key) / "run.json").read_bytes()
-    return sha256(manifest + f"{fingerprint(spec)} {spec.budget}".encode())[:24]
+
+def framed_runs(config: Config, places: Places) -> frozenset[RunKey]:
+    """Runs of the studies that have a frame already."""
+    studies = [study for study in config.studies if places.frame(study).exists()]
+    scale = places.scale
+    return frozenset(spec.key for study in studies for spec in config.selection(study, scale))
 
 
 def unfinished(config: Config, scale: str) -> list[tuple[RunSpec, State]]:

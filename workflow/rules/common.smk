@@ -1,11 +1,12 @@
 # What the rules share: the configuration, read once, and lookups by wildcards.
+from functools import cache
 from glob import glob
 from pathlib import Path
 
 from unirl_repro.campaign import plan
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.sources import available, specs
-from unirl_repro.campaign.state import explain_unfinished, run_state, stale_mark
+from unirl_repro.campaign.state import explain_unfinished, framed_runs, is_stale, run_state
 from unirl_repro.config import SCALES
 from unirl_repro.fingerprint import fingerprint, modules_hash
 
@@ -18,7 +19,7 @@ TABLES = [study for study, content in CONFIG.studies.items() if content.kind == 
 PUBLISHED = glob("resources/reference/*.csv")
 
 RUN = "results/{scale}/runs/{task}/{variant}/seed{seed}"
-MARK = "results/{scale}/stale/{task}.{variant}.seed{seed}.{mark}"
+MARK = "results/{scale}/stale/{task}.{variant}.seed{seed}"
 # What is made from runs exists twice: from all of them, and under partial/ from the finished ones.
 BUILT = "results/{scale}/{part}"
 
@@ -29,7 +30,6 @@ wildcard_constraints:
     task=r"[a-z0-9_]+-\d+",
     variant=r"[a-z][a-z0-9_]*(@[\w.+=,-]+)?",
     seed=r"\d+",
-    mark="[0-9a-f]+",
     study="|".join(CONFIG.studies),
 
 
@@ -45,10 +45,15 @@ def run_manifest(spec, scale):
 
 def stale_mark_of(wildcards):
     """Nothing, for a run that is as it should be. Snakemake's own records are lost with
-    .snakemake/, so a run's manifest decides: if it is stale, its mark has yet to be made, and
-    so the run is older than its input."""
-    mark = stale_mark(run_spec(wildcards), Places(wildcards.scale))
-    return MARK.format(**wildcards, mark=mark) if mark else []
+    .snakemake/, so a run's manifest decides: one that is stale waits for its mark."""
+    scale = wildcards.scale
+    stale = is_stale(run_spec(wildcards), Places(scale), framed(scale))
+    return MARK.format(**wildcards) if stale else []
+
+
+@cache
+def framed(scale):
+    return framed_runs(CONFIG, Places(scale))
 
 
 def study_runs(wildcards):

@@ -1,17 +1,17 @@
 # One run, trained or extended to its budget; and noticing those that have become stale.
 
 
-rule mark_stale:
+rule mark_stale:  # profiles/default forces this rule, wherever a run asks for its mark
     output:
         temp(touch(MARK)),
+    params:
+        why=lambda w: run_state(run_spec(w), Places(w.scale)).why,
     log:
         f"{MARK}.log",
-    localrule: True
     resources:
         runtime=1,
         mem_mb=100,
-    params:
-        why=lambda w: run_state(run_spec(w), Places(w.scale)).why,
+    localrule: True
     message:
         "{wildcards.variant} on {wildcards.task}, seed {wildcards.seed}, is stale: {params.why}"
 
@@ -45,4 +45,4 @@ rule train:
 
 rule smoke:  # kick the tyres: each algorithm and each task once
     input:
-        [run_manifest(spec, "smoke") for spec in plan.smoke_runs(CONFIG)],
+        lambda w: [run_manifest(spec, "smoke") for spec in plan.smoke_runs(CONFIG)],
