@@ -8,7 +8,6 @@ import torch
 from tests.agents.short_loop import evaluate, sac_for, train
 from tests.pointmass import HORIZON, STARTS, PointMass, score
 from unirl_repro.envs import make
-from unirl_repro.envs.tasks import TASKS
 from unirl_repro.hyperparameters import SACParameters
 
 SMALL: dict[str, Any] = {"hidden": (64, 64), "batch_size": 128, "learning_rate": 1e-3}
@@ -39,7 +38,7 @@ def _one_thread():
 def test_learns_the_point_mass(form: str) -> None:
     parameters = SACParameters(**SMALL, **FORMS[form], random_steps=200)
     agent = sac_for(PointMass(), parameters, seed=0, horizon=HORIZON)
-    train(agent, PointMass(), seed=0, env_steps=4_000)
+    train(agent, PointMass(), seed=0, env_steps=2_500)
     reached = score(evaluate(agent, PointMass(), [{"start": start} for start in STARTS]))
     assert reached > 0.9, f"{form} covered {reached:.0%} of the way to the optimum"
 
@@ -47,8 +46,8 @@ def test_learns_the_point_mass(form: str) -> None:
 @pytest.mark.parametrize("form", ["sac", "sac_rlpd"])
 def test_balances_the_inverted_pendulum(form: str) -> None:
     env = make("inverted_pendulum-1000")
-    horizon = TASKS["inverted_pendulum-1000"].horizon
-    parameters = SACParameters(**SMALL, **FORMS[form], random_steps=500)
-    agent = sac_for(env, parameters, seed=0, horizon=horizon)
-    train(agent, env, seed=0, env_steps=8_000)
+    parameters = SACParameters(**SMALL, **FORMS[form], random_steps=500, polyak=0.05)
+    # Falling soon, an episode is far shorter than the task's horizon: fewer updates before each.
+    agent = sac_for(env, parameters, seed=0, horizon=100)
+    train(agent, env, seed=0, env_steps=6_000)
     assert evaluate(agent, env, [None] * 5).mean() > 900
