@@ -139,9 +139,9 @@ def mutants(source: str):
 
 
 def test_each_changed_literal_and_operator_counts():
-    source = (SOURCE / "replay.py").read_text() + (SOURCE / "rng.py").read_text()
+    source = (SOURCE / "replay.py").read_text()
     before, found = meaning(source), [meaning(text) for text in mutants(source)]
-    assert len(found) > 20
+    assert len(found) > 10
     assert before not in found
     assert len(set(found)) == len(found)
 
