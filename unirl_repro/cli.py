@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -16,8 +17,8 @@ import typer
 
 STOPPED = 75  # as sysexits' EX_TEMPFAIL: start it again and it goes on
 CONFIG = Path("config.yaml")
+ARCHIVE = Path("resources/archive")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
-# One process, one run, one thread: read by the numerical libraries when they are imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 app = typer.Typer(
@@ -28,6 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+archive_app = typer.Typer(help="Our recorded runs: add, list, verify.", no_args_is_help=True)
+app.add_typer(archive_app, name="archive")
+
 TaskOption = Annotated[str, typer.Option(help="Task id; `unirl-repro tasks` lists them.")]
 VariantOption = Annotated[str, typer.Option(help="A variant of config.yaml, perhaps with @.")]
 ScaleOption = Annotated[str, typer.Option(help="smoke, quick or paper.")]
@@ -35,6 +39,7 @@ StudyOption = Annotated[str, typer.Option(help="A study of config.yaml.")]
 PartialOption = Annotated[
     bool, typer.Option("--partial", help="Take whatever is finished, and recorded runs.")
 ]
+ArchiveOption = Annotated[Path, typer.Option(help="Folder of the recorded runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -94,7 +99,7 @@ def train(
 
 
 def _train(spec: Any, checkpoints: Path, out: Path, options: dict[str, Any]) -> None:
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    _use_one_thread()
     import torch
 
     from unirl_repro.campaign.state import name
@@ -122,9 +127,10 @@ def aggregate(study: StudyOption, scale: ScaleOption, partial: PartialOption = F
     Example: unirl-repro aggregate --study unified_rl_fig2 --scale quick --partial
     """
     from unirl_repro.campaign import collect
+    from unirl_repro.campaign.archive import ArchiveError
     from unirl_repro.config import check_choice, load_config
 
-    with _messages(collect.UnfinishedError):
+    with _messages(collect.UnfinishedError, ArchiveError):
         config, places = load_config(CONFIG), _places(scale, partial)
         check_choice("study", study, config.studies, "command line")
         status = collect.aggregate(config, study, places)
@@ -206,7 +212,7 @@ def tasks(as_json: JsonOption = False) -> None:
     from unirl_repro.envs import table as task_table
 
     if as_json:
-        typer.echo(json.dumps([row._asdict() for row in task_table.rows()], indent=1))
+        typer.echo(_json([row._asdict() for row in task_table.rows()]))
     else:
         typer.echo(task_table.markdown(), nl=False)
 
@@ -221,6 +227,81 @@ def schema(out: Annotated[Path, typer.Option(help="Where it goes.")] = SCHEMA) -
     from unirl_repro.schema import schema_yaml
 
     write_text(out, schema_yaml())
+
+
+@archive_app.command()
+def add(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    archive: ArchiveOption = ARCHIVE,
+) -> None:
+    """Record finished runs, where no longer ones of their kind are recorded.
+
+    Example: unirl-repro archive add results/paper/runs/cartpole-200/sac_rlpd/seed*
+    """
+    from unirl_repro.campaign import archive as recorded
+
+    with _messages(recorded.ArchiveError):
+        for run in runs:
+            typer.echo(recorded.add(run, archive).message)
+
+
+@archive_app.command("list")
+def list_(archive: ArchiveOption = ARCHIVE, as_json: JsonOption = False) -> None:
+    """List the recorded runs, with their share of the budget at scale paper.
+
+    Example: unirl-repro archive list --json
+    """
+    from unirl_repro.campaign import archive as recorded
+    from unirl_repro.config import load_config
+
+    with _messages(recorded.ArchiveError):
+        config = load_config(CONFIG)
+        rows = [(entry, recorded.fraction(entry, config)) for entry in recorded.entries(archive)]
+    if as_json:
+        typer.echo(_json([asdict(entry) | {"fraction": share} for entry, share in rows]))
+        return
+    for entry, share in rows:
+        told = entry.problem or (
+            f"{entry.steps} steps, {'no budget' if share is None else format(share, '.0%')}, "
+            f"{entry.device}, {'the same' if entry.same_code else 'other'} code"
+        )
+        typer.echo(f"{entry.directory}: {told}")
+
+
+@archive_app.command()
+def verify(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Recorded runs; if none, one of each algorithm.")
+    ] = None,
+    archive: ArchiveOption = ARCHIVE,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes with learning to repeat.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the start of recorded runs again and compare; exit code 1 if one is not the same.
+
+    Example: unirl-repro archive verify resources/archive/cartpole-200/sac_rlpd/seed0
+    """
+    _use_one_thread()
+    from unirl_repro.campaign import archive as recorded
+
+    with _messages(recorded.ArchiveError):
+        folders = runs or [e.directory for e in recorded.one_for_each_algorithm(archive)]
+        findings = [recorded.verify(folder, episodes) for folder in folders]
+    told = (
+        _json([asdict(f) for f in findings]) if as_json else "\n".join(f.message for f in findings)
+    )
+    typer.echo(told)
+    if any(finding.verdict in ("different", "damaged") for finding in findings):
+        raise typer.Exit(1)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, default=str)
+
+
+def _use_one_thread() -> None:
+    """One process, one run, one thread; before the numerical libraries are imported."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 
 def _places(scale: str, partial: bool) -> Any:

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from unirl_repro.campaign.archive import matching
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.state import name, run_state
 from unirl_repro.config import Config, RunSpec
-from unirl_repro.fingerprint import spec_hash
 
 ARCHIVE = Path("resources/archive")
 
@@ -25,11 +25,7 @@ def source(spec: RunSpec, places: Places, archive: Path = ARCHIVE) -> Path | Non
     """Folder of a run's results: its own if finished; in a partial report perhaps a recorded one."""
     if run_state(spec, places).kind == "finished":
         return places.run(spec.key)
-    task, variant, seed = spec.key
-    recorded = archive / task / variant / f"seed{seed}"
-    if places.partial and (recorded / "run.json").exists():
-        return recorded if read_manifest(recorded)["spec_hash"] == spec_hash(spec) else None
-    return None
+    return matching(spec, archive) if places.partial else None
 
 
 def available(config: Config, study: str, places: Places) -> dict[str, str]:

@@ -1,0 +1,166 @@
+"""The command line: what is printed, where results go, and with which exit code it ends."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from unirl_repro.cli import STOPPED, app
+from unirl_repro.config import load_config
+from unirl_repro.console import LINE_EVERY, Console
+from unirl_repro.envs.tasks import TASKS
+from unirl_repro.files import write_json
+from unirl_repro.fingerprint import fingerprint
+
+ROOT = Path(__file__).parents[1]
+RUN = ("train", "--task", "cartpole-200", "--variant", "sac", "--seed", "0", "--scale", "smoke")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "unirl_repro", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+
+
+def call(*arguments: str) -> tuple[int, str, str]:
+    process = start(*arguments)
+    out, error = process.communicate()
+    return process.returncode, out, error
+
+
+def all_commands() -> list[tuple[str, ...]]:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    nested = {name: getattr(command, "commands", {}) for name, command in commands.items()}
+    return [
+        (name, *rest) for name, under in nested.items() for rest in ([(n,) for n in under] or [()])
+    ]
+
+
+@pytest.mark.parametrize("command", all_commands(), ids=" ".join)
+def test_each_command_explains_itself_with_an_example(command):
+    shown = CliRunner().invoke(app, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert f"Example: unirl-repro {' '.join(command)}" in " ".join(shown.output.split())
+
+
+def test_a_run_by_hand_leaves_everything_in_its_folder(tmp_path):
+    code, out, _ = call(*RUN, "--out", str(tmp_path / "run"), "--budget", "60")
+    assert code == 0
+    assert "cartpole-200/sac/seed0: 60 steps done" in out
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"curve.parquet", "metrics.parquet", "run.json", "checkpoints"}
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["budget_reached"] == 60
+    assert [segment["threads"] for segment in manifest["segments"]] == [1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_stops_a_run_with_a_checkpoint_and_code_75(number, tmp_path):
+    process = start(*RUN, "--out", str(tmp_path), "--budget", "1000000")
+    wait_for(tmp_path, '"running"', process)
+    process.send_signal(number)
+    out, error = process.communicate()
+    assert process.returncode == STOPPED, error
+    assert "start it again to go on" in out
+    assert "Traceback" not in error
+    assert list(tmp_path.glob("checkpoints/*/step-*.json"))
+
+
+def wait_for(folder: Path, text: str, process: "subprocess.Popen[str]") -> None:
+    """Until the run's status says so."""
+    while process.poll() is None:
+        if any(text in path.read_text() for path in folder.glob("checkpoints/*/status.json")):
+            return
+        time.sleep(0.05)
+    raise AssertionError(process.communicate()[1])
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (("--task", "cartpole-20"), "task is 'cartpole-20'"),
+        (("--variant", "sak"), "variant is 'sak'"),
+        (("--scale", "huge"), "scale is 'huge'"),
+        (("--expect-fingerprint", "0"), "expected was 0"),
+    ],
+)
+def test_a_mistake_is_told_in_a_paragraph_before_anything_starts(changed, told, tmp_path):
+    result = CliRunner().invoke(app, [*RUN, "--out", str(tmp_path / "run"), *changed])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert told in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_was_marked_fatal_leaves_at_once_and_says_what_to_do(tmp_path):
+    spec = load_config(ROOT / "config.yaml").spec("cartpole-200", "sac", 0, "smoke")
+    folder = tmp_path / "checkpoints" / fingerprint(spec)
+    folder.mkdir(parents=True)
+    write_json(folder / "status.json", {"state": "fatal", "reason": "no such thing", "step": 3})
+    result = CliRunner().invoke(app, [*RUN, "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no such thing" in result.stderr
+    assert "--retry-fatal" in result.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, error = call(*RUN, "--out", str(tmp_path / "file"))
+    assert code == 1
+    assert error.startswith("error: ")
+    assert str(tmp_path / "file") in error
+    assert "Traceback" not in error
+
+
+def test_the_table_of_tasks_is_printed_and_as_json_holds_every_task():
+    rows = json.loads(CliRunner().invoke(app, ["tasks", "--json"]).stdout)
+    assert [row["task"] for row in rows] == list(TASKS)
+    assert all(task in CliRunner().invoke(app, ["tasks"]).stdout for task in TASKS)
+
+
+def test_an_empty_archive_lists_nothing_and_verifies_nothing(tmp_path):
+    folder = ("--archive", str(tmp_path))
+    listed = CliRunner().invoke(app, ["archive", "list", "--json", *folder])
+    assert json.loads(listed.stdout) == []
+    assert CliRunner().invoke(app, ["archive", "add", str(tmp_path), *folder]).exit_code == 1
+
+
+def test_starting_imports_nothing_heavy():
+    code = "import sys, unirl_repro.cli; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    loaded = set(done.stdout.split())
+    assert not loaded & {"torch", "numpy", "pandas", "mujoco", "gymnasium", "pydantic", "yaml"}
+
+
+def test_without_a_terminal_progress_is_a_plain_line_now_and_then(capsys):
+    with Console("a run", terminal=False) as console:
+        for step in range(LINE_EVERY + 1):
+            console.report(step, 60, 1.5 if step else None, 2.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "a run: step 0 of 60 (no episode yet, 2 steps/s, 0:30 left)",
+        f"a run: step {LINE_EVERY} of 60 (return 1.50, 2 steps/s, 0:22 left)",
+    ]
+
+
+def test_on_a_terminal_progress_is_a_bar_with_return_speed_and_time_left(capsys):
+    with Console("a run", terminal=True) as console:
+        console.report(20, 60, 1.5, 2.0)
+    shown = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "20/60" in shown
+    assert "return 1.50, 2 steps/s, 0:20 left" in shown

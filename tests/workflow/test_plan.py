@@ -1,0 +1,62 @@
+"""Time and memory of runs, and the subset that kicks the tyres."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.workflow.checkout import ROOT
+from unirl_repro.campaign import plan
+from unirl_repro.config import load_config
+from unirl_repro.envs.tasks import TASKS
+from unirl_repro.registry import ALGORITHMS
+
+CONFIG = load_config(ROOT / "config.yaml")
+SPEC = CONFIG.spec("hopper-200", "sac_rlpd", 0, "paper")
+
+
+def test_smoke_has_each_task_once_and_each_algorithm():
+    runs = plan.smoke_runs(CONFIG)
+    assert sorted({run.task.id for run in runs}) == sorted(TASKS)
+    assert {run.algorithm for run in runs} == set(ALGORITHMS)
+    assert len(runs) == len({run.key for run in runs}) <= len(TASKS) + len(ALGORITHMS)
+
+
+def test_smoke_prefers_runs_that_a_study_shows():
+    studied = {(task, variant) for task, variant, _ in CONFIG.runs("smoke")}
+    shown = {run.task.id for run in plan.smoke_runs(CONFIG) if run.key[:2] in studied}
+    assert shown == {task for task, _ in studied}
+
+
+def test_a_longer_run_gets_more_time_up_to_the_longest_job():
+    limits = [plan.minutes(replace(SPEC, budget=budget)) for budget in (1, 10**5, 10**6, 10**9)]
+    assert limits == sorted(limits)
+    assert limits[0] == plan.START_MINUTES + 1
+    assert limits[0] < limits[1]
+    assert limits[-1] == plan.LONGEST_JOB
+
+
+def test_memory_grows_with_the_replay_until_it_is_full():
+    capacity = SPEC.parameters.replay_capacity
+    need = [plan.memory_mb(replace(SPEC, budget=b)) for b in (1, capacity, 10 * capacity)]
+    row = 4 * (2 * 11 + 3 + 2)  # float32: two observations, an action, reward, terminated
+    assert need[0] == plan.BASE_MB + 1
+    assert need[1] == pytest.approx(plan.BASE_MB + 2 * row * capacity / 2**20, abs=1)
+    assert need[2] == need[1]
+
+
+def test_speed_is_the_measured_one_else_the_slowest_of_its_algorithm(tmp_path):
+    table = tmp_path / "speeds.csv"
+    table.write_text(
+        "algorithm,task,device,steps_per_second,source\n"
+        "sac,hopper-200,cpu,50,here\nsac,ant-100,cpu,40,here\nsac,ant-100,cuda,900,here\n"
+    )
+    walker = CONFIG.spec("walker2d-100", "sac_rlpd", 0, "paper")
+    assert plan.steps_per_second(SPEC, table=table) == 50
+    assert plan.steps_per_second(walker, table=table) == 40
+    assert plan.steps_per_second(walker, "cuda", table=table) == 900
+    assert plan.steps_per_second(replace(SPEC, algorithm="other"), table=table) == plan.SLOWEST
+
+
+def test_every_algorithm_has_a_measured_speed():
+    measured = {line.split(",")[0] for line in plan.SPEEDS.read_text().splitlines()[1:]}
+    assert set(ALGORITHMS) <= measured
