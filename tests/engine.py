@@ -4,6 +4,7 @@ Processes are forked from a server that has imported torch already, so that an a
 milliseconds and a campaign of many kills stays short.
 """
 
+import json
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 from unirl_repro.checkpoint import BusyError, DamagedError
 from unirl_repro.config import RunSpec, resolve_parameters
 from unirl_repro.envs.tasks import TASKS
-from unirl_repro.files import write_json
+from unirl_repro.files import sha256, write_bytes
 from unirl_repro.fingerprint import fingerprint
 from unirl_repro.loop import MismatchError, Trainer
 from unirl_repro.run import FatalError, Options, StoppedError, train
@@ -130,6 +131,7 @@ def results(folder: Path) -> dict[str, bytes]:
 def _attempt(
     spec: RunSpec, folder: Path, options: dict, steps: Any, error: Path, prepare: Any
 ) -> None:
+    _log_to(folder.with_name(f"{folder.name}.log"))
     _count_steps(steps)
     expected = (BusyError, DamagedError, FatalError, MismatchError, OSError, RuntimeError)
     try:
@@ -145,6 +147,13 @@ def _attempt(
         os._exit(1)
 
 
+def _log_to(path: Path) -> None:
+    """The server's output went to whoever started it first; each run has a log of its own."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+
+
 def _count_steps(steps: Any) -> None:
     """Count executed environment steps in shared memory: also those that a kill will lose."""
     advance = Trainer.advance
@@ -153,29 +162,13 @@ def _count_steps(steps: Any) -> None:
         advance(trainer)
         steps.value += 1
 
-    Trainer.advance = counted  # type: ignore[method-assign]
+    Trainer.advance = counted  # type: ignore[assignment, method-assign]
 
 
 def edit_manifest(checkpoints: Path, edit: Callable[[dict], None]) -> None:
     """Change the newest checkpoint's record and make its checksum right again."""
-    import json
-
-    from unirl_repro.files import sha256, write_bytes
-
     path = sorted(checkpoints.glob("step-*.json"))[-1]
     record = json.loads(path.read_text().splitlines()[0])
     edit(record)
     body = json.dumps(record, sort_keys=True)
     write_bytes(path, f"{body}\n{sha256(body.encode())}\n".encode())
-
-
-__all__ = [
-    "Attempt",
-    "Outcome",
-    "edit_manifest",
-    "results",
-    "run",
-    "saved_steps",
-    "small_spec",
-    "write_json",
-]

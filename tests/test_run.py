@@ -131,9 +131,7 @@ def _flip_a_bit(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_truncate, _flip_a_bit, Path.unlink])
 @pytest.mark.parametrize("part", ["step-*.pt", "step-*.json", "replay-*.pt"])
-def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
-    part, damage, tmp_path, capfd
-):
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(part, damage, tmp_path):
     if (part, damage) == ("step-*.json", Path.unlink):
         pytest.skip("a checkpoint without its JSON file is one that was never finished")
     spec = small_spec(budget=1500)
@@ -141,7 +139,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     before, _ = saved_steps(checkpoints)
     damage(sorted(checkpoints.glob(part))[-1])
     assert run(spec, tmp_path / "damaged").code == 0
-    assert "is damaged and set aside" in capfd.readouterr().out
+    assert "is damaged and set aside" in (tmp_path / "damaged.log").read_text()
     assert manifest(tmp_path / "damaged")["segments"][-1]["start_step"] == before
     assert run(spec, tmp_path / "whole").code == 0
     assert results(tmp_path / "damaged") == results(tmp_path / "whole")
@@ -209,18 +207,18 @@ def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], check=False
+        ["mount", "-t", "tmpfs", "-o", "size=250k", "tmpfs", str(disk)], check=False
     )
     if mounted.returncode:
         pytest.skip("mounting a small disk needs root")
     try:
-        spec = small_spec(budget=6000)
+        spec = small_spec(budget=2000)
         outcome = run(spec, disk / "run", checkpoint_every=0.05)
         assert outcome.code == 1
         assert os.strerror(errno.ENOSPC) in outcome.error
         checkpoint = saved_steps(disk / "run" / "checkpoints" / _only(disk))[-1]
         assert checkpoint > 0
-        subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
+        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
         assert run(spec, disk / "run").code == 0
         assert manifest(disk / "run")["segments"][-1]["start_step"] == checkpoint
         assert run(spec, tmp_path / "whole").code == 0
@@ -251,7 +249,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
 
 
 def test_a_second_trainer_of_the_same_run_says_who_has_it_and_leaves(tmp_path):
-    spec = small_spec(budget=3000)
+    spec = small_spec(budget=1000)
     first = Attempt(spec, tmp_path / "run")
     assert first.until(lambda: first.steps > 100)
     second = run(spec, tmp_path / "run")
@@ -269,13 +267,10 @@ def test_evaluation_and_logging_change_nothing_in_training(variant, tmp_path):
     for name, every in runs.items():
         spec = small_spec(variant, evaluate_every=every)
         assert run(spec, tmp_path / name, checkpoint_every=0.05).code == 0
-    training = [
-        pd.read_parquet(tmp_path / name / "curve.parquet")
-        .query("kind == 'train'")
-        .reset_index(drop=True)
-        for name in runs
-    ]
-    pd.testing.assert_frame_equal(*training, check_exact=True)
+    curves = [pd.read_parquet(tmp_path / name / "curve.parquet") for name in runs]
+    rare, often = (c[c["kind"] == "train"].reset_index(drop=True) for c in curves)
+    assert len(often) < len(curves[1]), "nothing was evaluated"
+    pd.testing.assert_frame_equal(rare, often, check_exact=True)
     assert parameters(tmp_path / "rare") == parameters(tmp_path / "often")
 
 

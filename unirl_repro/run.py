@@ -97,6 +97,7 @@ def train(spec: RunSpec, checkpoints: Path, out: Path, options: Options) -> dict
     DamagedError
         If all of its checkpoints are damaged.
     """
+    torch.set_num_threads(1)  # one run, one thread: the same bytes on any number of cores
     session = _Session(spec, checkpoints, out, options)
     try:
         return session.run()
