@@ -16,6 +16,7 @@ from unirl_repro.campaign.archive import ArchiveError
 from unirl_repro.config import load_config, resolve_parameters
 from unirl_repro.files import sha256
 from unirl_repro.fingerprint import identity_hash, spec_hash
+from unirl_repro.loop import Trainer
 
 ROOT = Path(__file__).parents[2]
 SPEC = engine.small_spec(task="halfcheetah-100", random_steps=50, budget=300, evaluate_every=200)
@@ -275,12 +276,29 @@ def test_a_spec_comes_back_from_its_record(recorded):
 
 
 def test_todays_code_repeats_a_recorded_run_to_the_bit(recorded):
-    threads = torch.get_num_threads()
     finding = archive.verify(recorded / PLACE)
     assert (finding.verdict, finding.largest_difference) == ("equal", 0.0), finding.message
     assert finding.steps == 200  # a random half of the first episode, and learning in two
     assert finding.same_code
-    assert torch.get_num_threads() == threads
+
+
+def test_it_runs_with_as_many_threads_as_the_recorded_run(recorded, monkeypatch):
+    edit_record(recorded / PLACE, lambda r: r["segments"][0].update(threads=1))
+    used, advance = set(), Trainer.advance
+
+    def watched(trainer):
+        used.add(torch.get_num_threads())
+        advance(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        archive.verify(recorded / PLACE, episodes=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert used == {1}
 
 
 def test_a_change_of_what_is_learnt_is_found(recorded, monkeypatch):
