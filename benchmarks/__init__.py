@@ -1,0 +1,1 @@
+"""Speed beside others', measured side by side in one process: `python -m benchmarks`."""
