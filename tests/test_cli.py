@@ -43,10 +43,11 @@ def call(*arguments: str) -> tuple[int, str, str]:
 
 def all_commands() -> list[tuple[str, ...]]:
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    nested = {name: getattr(command, "commands", {}) for name, command in commands.items()}
-    return [
-        (name, *rest) for name, under in nested.items() for rest in ([(n,) for n in under] or [()])
-    ]
+    found: list[tuple[str, ...]] = []
+    for name, command in commands.items():
+        nested = getattr(command, "commands", {})
+        found += [(name, inner) for inner in nested] or [(name,)]
+    return found
 
 
 @pytest.mark.parametrize("command", all_commands(), ids=" ".join)

@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from tests.workflow.checkout import ROOT
+from unirl_repro.campaign.plan import effective_config
+from unirl_repro.config import ConfigError
 from unirl_repro.schema import schema_yaml
 
 
@@ -21,23 +24,26 @@ def test_the_snakefile_is_a_table_of_contents():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("changed", "told"),
     [
-        ("scale=huge", "scale is 'huge'. Allowed: 'smoke', 'quick' or 'paper'"),
-        ("scal=quick", "scal is not a key here"),
-        (
-            "documents={unified_rl: {title: Other, citation: x}}",
-            "documents was changed on the command line",
-        ),
+        ({"scal": "quick"}, "scal is not a key here"),
+        ({"documents": {"unified_rl": {"title": "x", "citation": "y"}}}, "documents was changed"),
     ],
 )
-def test_a_wrong_configuration_stops_before_any_job(wrong, told):
+def test_only_the_scale_may_differ_from_the_file(changed, told):
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    with pytest.raises(ConfigError, match=told):
+        effective_config(ROOT / "config.yaml", values | changed)
+    assert effective_config(ROOT / "config.yaml", values | {"scale": "smoke"}).scale == "smoke"
+
+
+def test_a_wrong_configuration_stops_before_any_job():
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--config", wrong],
+        [sys.executable, "-m", "snakemake", "-n", "--config", "scale=huge"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode != 0
-    assert told in done.stdout + done.stderr
+    assert "config.yaml: scale is 'huge'. Allowed: 'smoke', 'quick' or 'paper'" in done.stdout

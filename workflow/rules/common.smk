@@ -6,7 +6,12 @@ from pathlib import Path
 from unirl_repro.campaign import plan
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.sources import available, specs
-from unirl_repro.campaign.state import explain_unfinished, framed_runs, is_stale, run_state
+from unirl_repro.campaign.state import (
+    explain_unfinished,
+    framed_runs,
+    is_stale,
+    run_state,
+)
 from unirl_repro.config import SCALES
 from unirl_repro.fingerprint import fingerprint, modules_hash
 
@@ -77,6 +82,11 @@ def document_title(wildcards):
 
 def partial_option(wildcards):
     return "--partial" if wildcards.part else ""
+
+
+def study_labels(wildcards):
+    runs = "finished" if wildcards.part else "all"
+    return {"study": wildcards.study, "scale": wildcards.scale, "runs": runs}
 
 
 def report_inputs(part):

@@ -14,7 +14,7 @@ rule figure:
             caption="../report/figure.rst",
             category=document_title,
             subcategory="Figures",
-            labels={"study": "{study}", "scale": "{scale}", "runs": "{part}all"},
+            labels=study_labels,
         ),
     log:
         f"{BUILT}logs/figure_{{study}}.txt",
@@ -46,7 +46,7 @@ rule table:
             caption="../report/table.rst",
             category=document_title,
             subcategory="Tables",
-            labels={"study": "{study}", "scale": "{scale}", "runs": "{part}all"},
+            labels=study_labels,
         ),
     log:
         f"{BUILT}logs/table_{{study}}.txt",

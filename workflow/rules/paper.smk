@@ -62,7 +62,7 @@ use rule paper as paper_partial with:
             f"results/{SCALE}/paper_partial.pdf",
             caption="../report/paper.rst",
             category="Report",
-            labels={"scale": SCALE, "runs": "what is finished"},
+            labels={"scale": SCALE, "runs": "finished"},
         ),
     log:
         f"results/{SCALE}/partial/logs/paper.txt",

@@ -4,14 +4,14 @@
 rule mark_stale:  # profiles/default forces this rule, wherever a run asks for its mark
     output:
         temp(touch(MARK)),
-    params:
-        why=lambda w: run_state(run_spec(w), Places(w.scale)).why,
     log:
         f"{MARK}.log",
+    localrule: True
     resources:
         runtime=1,
         mem_mb=100,
-    localrule: True
+    params:
+        why=lambda w: run_state(run_spec(w), Places(w.scale)).why,
     message:
         "{wildcards.variant} on {wildcards.task}, seed {wildcards.seed}, is stale: {params.why}"
 
