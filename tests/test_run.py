@@ -15,6 +15,7 @@ import pytest
 import unirl_repro.run
 from tests.engine import Attempt, edit_manifest, results, run, saved_steps, small_spec
 from unirl_repro.config import RunSpec
+from unirl_repro.fingerprint import fingerprint
 
 ALL = pytest.mark.parametrize("variant", ["sac", "sac_rlpd"])
 
@@ -25,6 +26,27 @@ def manifest(folder: Path) -> dict:
 
 def parameters(folder: Path) -> str:
     return manifest(folder)["hashes"]["parameters"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of the undisturbed run of a spec, trained once for all tests."""
+    folders: dict[tuple[str, int], Path] = {}
+
+    def folder(spec: RunSpec) -> Path:
+        key = (fingerprint(spec), spec.budget)
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp("whole")
+            outcome = run(spec, folders[key])
+            assert outcome.code == 0, outcome
+        return folders[key]
+
+    return folder
+
+
+def assert_same_run(folder: Path, undisturbed: Path) -> None:
+    assert results(folder) == results(undisturbed)
+    assert parameters(folder) == parameters(undisturbed)
 
 
 @ALL
@@ -44,41 +66,48 @@ def test_another_seed_gives_another_run(tmp_path):
 
 
 @ALL
-def test_killed_twenty_times_it_ends_as_if_undisturbed(variant, tmp_path):
-    _kill_campaign(small_spec(variant, budget=6000), tmp_path, kills=20)
+def test_killed_twenty_times_it_ends_as_if_undisturbed(variant, tmp_path, whole):
+    spec = small_spec(variant, budget=6000)
+    _kill_campaign(spec, tmp_path, whole(spec), kills=20)
 
 
 @pytest.mark.full
 @ALL
-def test_killed_two_hundred_times_it_ends_as_if_undisturbed(variant, tmp_path):
-    _kill_campaign(small_spec(variant, budget=60_000), tmp_path, kills=200)
+def test_killed_two_hundred_times_it_ends_as_if_undisturbed(variant, tmp_path, whole):
+    spec = small_spec(variant, budget=60_000)
+    _kill_campaign(spec, tmp_path, whole(spec), kills=200)
 
 
-def _kill_campaign(spec: RunSpec, folder: Path, kills: int) -> None:
+def _save_often() -> None:
+    """As often as asked, however large a share of the time it takes on a slow disk."""
+    unirl_repro.run.SAVE_SHARE = 1.0
+
+
+def _kill_campaign(spec: RunSpec, folder: Path, undisturbed: Path, kills: int) -> None:
     """Kill at random moments, each after fresh checkpoints and real updates; then let it finish.
 
-    The undisturbed run tells how fast this machine is: a kill falls where 1 / kills of the budget
-    has been done since the last one, give or take.
+    Moments are counted in environment steps, so that a busy machine changes nothing: each attempt
+    gets about 1 / kills of the budget done, and dies some random steps after a checkpoint.
     """
-    assert run(spec, folder / "whole").code == 0
-    moments = random.Random(0)
+    random_steps = random.Random(0)
     executed, checkpoint = 0, 0
-    share = spec.budget / (kills + 1)
+    share = spec.budget // (kills + 1)
     for _ in range(kills):
-        attempt = Attempt(spec, folder / "killed", checkpoint_every=0.05)
-        target = checkpoint + share * moments.uniform(0.7, 1.0)
+        attempt = Attempt(spec, folder / "killed", checkpoint_every=0.1, prepare=_save_often)
+        enough = max(checkpoint + 0.7 * share, spec.parameters.random_steps + 1)
+        delay = random_steps.randrange(share // 5)
 
-        def far_enough(attempt=attempt, target=target, before=checkpoint) -> bool:
-            saved = saved_steps(attempt.checkpoints)
-            return bool(saved) and saved[-1] > before and attempt.steps + before >= target
+        def now(attempt=attempt, before=checkpoint, enough=enough, delay=delay) -> bool:
+            saved = [step for step in saved_steps(attempt.checkpoints) if step >= enough]
+            reached = before + attempt.steps
+            return bool(saved) and reached >= saved[0] + delay and reached < saved[-1] + share // 4
 
-        assert attempt.until(far_enough), "the run ended before it could be killed"
+        assert attempt.until(now), f"it could not be killed in time: {attempt.wait()}"
         attempt.signal(signal.SIGKILL)
         outcome = attempt.wait()
         assert outcome.code == -signal.SIGKILL
         executed += outcome.steps
         checkpoint = saved_steps(attempt.checkpoints)[-1]
-        assert checkpoint > spec.parameters.random_steps, "killed before any gradient update"
     last = run(spec, folder / "killed", checkpoint_every=0.05)
     assert last.code == 0, last.error
     executed += last.steps
@@ -88,8 +117,7 @@ def _kill_campaign(spec: RunSpec, folder: Path, kills: int) -> None:
         assert before["reason"] == "killed"
         assert after["start_step"] == before["stop_step"] > 0
     assert executed <= 1.3 * spec.budget, f"{executed} steps for a budget of {spec.budget}"
-    assert results(folder / "killed") == results(folder / "whole")
-    assert parameters(folder / "killed") == parameters(folder / "whole")
+    assert_same_run(folder / "killed", undisturbed)
 
 
 def test_an_attempt_lost_before_its_first_checkpoint_is_in_the_manifest(tmp_path):
@@ -108,12 +136,12 @@ def test_an_attempt_lost_before_its_first_checkpoint_is_in_the_manifest(tmp_path
 
 def _interrupted(spec: RunSpec, folder: Path, at_least: int = 300) -> Path:
     """A run killed after two checkpoints or more; its checkpoint directory."""
-    attempt = Attempt(spec, folder, checkpoint_every=0.05)
+    attempt = Attempt(spec, folder, checkpoint_every=0.05, prepare=_save_often)
 
     def ready() -> bool:
         return len(saved_steps(attempt.checkpoints)) == 2 and attempt.steps > at_least
 
-    assert attempt.until(ready)
+    assert attempt.until(ready), attempt.wait()
     attempt.signal(signal.SIGKILL)
     attempt.wait()
     return attempt.checkpoints
@@ -131,7 +159,9 @@ def _flip_a_bit(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_truncate, _flip_a_bit, Path.unlink])
 @pytest.mark.parametrize("part", ["step-*.pt", "step-*.json", "replay-*.pt"])
-def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(part, damage, tmp_path):
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
+    part, damage, tmp_path, whole
+):
     if (part, damage) == ("step-*.json", Path.unlink):
         pytest.skip("a checkpoint without its JSON file is one that was never finished")
     spec = small_spec(budget=1500)
@@ -141,9 +171,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(part, d
     assert run(spec, tmp_path / "damaged").code == 0
     assert "is damaged and set aside" in (tmp_path / "damaged.log").read_text()
     assert manifest(tmp_path / "damaged")["segments"][-1]["start_step"] == before
-    assert run(spec, tmp_path / "whole").code == 0
-    assert results(tmp_path / "damaged") == results(tmp_path / "whole")
-    assert parameters(tmp_path / "damaged") == parameters(tmp_path / "whole")
+    assert_same_run(tmp_path / "damaged", whole(spec))
 
 
 def test_all_checkpoints_damaged_is_an_error_and_never_a_silent_restart(tmp_path):
@@ -160,7 +188,9 @@ def test_all_checkpoints_damaged_is_an_error_and_never_a_silent_restart(tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 @ALL
-def test_a_signal_stops_at_a_safe_point_and_the_run_goes_on_from_there(variant, number, tmp_path):
+def test_a_signal_stops_at_a_safe_point_and_the_run_goes_on_from_there(
+    variant, number, tmp_path, whole
+):
     spec = small_spec(variant, budget=1500)
     attempt = Attempt(spec, tmp_path / "stopped")
     assert attempt.until(lambda: attempt.steps > 300)
@@ -174,15 +204,14 @@ def test_a_signal_stops_at_a_safe_point_and_the_run_goes_on_from_there(variant, 
     first, second = manifest(tmp_path / "stopped")["segments"]
     assert first["reason"] == number.name
     assert first["stop_step"] == second["start_step"] == outcome.steps
-    assert run(spec, tmp_path / "whole").code == 0
-    assert results(tmp_path / "stopped") == results(tmp_path / "whole")
+    assert_same_run(tmp_path / "stopped", whole(spec))
 
 
 def _short_grace() -> None:
     unirl_repro.run.GRACE_SECONDS = 0.3
 
 
-def test_a_signal_inside_a_long_update_leaves_the_last_checkpoint(tmp_path):
+def test_a_signal_inside_a_long_update_leaves_the_last_checkpoint(tmp_path, whole):
     # 200 * 100 updates before the third episode take many seconds: no safe point comes in time.
     spec = small_spec("sac_rlpd", budget=450, random_steps=400, updates_per_step=30)
     early = Attempt(spec, tmp_path / "stopped", checkpoint_every=0.01)
@@ -199,11 +228,10 @@ def test_a_signal_inside_a_long_update_leaves_the_last_checkpoint(tmp_path):
     assert status["saved"] is False
     assert status["step"] == resumed_from
     assert run(spec, tmp_path / "stopped").code == 0
-    assert run(spec, tmp_path / "whole").code == 0
-    assert results(tmp_path / "stopped") == results(tmp_path / "whole")
+    assert_same_run(tmp_path / "stopped", whole(spec))
 
 
-def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path):
+def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path, whole):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -213,23 +241,17 @@ def test_a_full_disk_is_a_clear_error_and_damages_nothing(tmp_path):
         pytest.skip("mounting a small disk needs root")
     try:
         spec = small_spec(budget=2000)
-        outcome = run(spec, disk / "run", checkpoint_every=0.05)
+        outcome = run(spec, disk, checkpoint_every=0.05)
         assert outcome.code == 1
         assert os.strerror(errno.ENOSPC) in outcome.error
-        checkpoint = saved_steps(disk / "run" / "checkpoints" / _only(disk))[-1]
+        checkpoint = saved_steps(disk / "checkpoints" / fingerprint(spec))[-1]
         assert checkpoint > 0
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-        assert run(spec, disk / "run").code == 0
-        assert manifest(disk / "run")["segments"][-1]["start_step"] == checkpoint
-        assert run(spec, tmp_path / "whole").code == 0
-        assert results(disk / "run") == results(tmp_path / "whole")
+        assert run(spec, disk).code == 0
+        assert manifest(disk)["segments"][-1]["start_step"] == checkpoint
+        assert_same_run(disk, whole(spec))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
-
-
-def _only(disk: Path) -> str:
-    (only,) = (disk / "run" / "checkpoints").iterdir()
-    return only.name
 
 
 def _become_nobody() -> None:
@@ -248,7 +270,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     assert list(folder.iterdir()) == []
 
 
-def test_a_second_trainer_of_the_same_run_says_who_has_it_and_leaves(tmp_path):
+def test_a_second_trainer_of_the_same_run_says_who_has_it_and_leaves(tmp_path, whole):
     spec = small_spec(budget=1000)
     first = Attempt(spec, tmp_path / "run")
     assert first.until(lambda: first.steps > 100)
@@ -257,8 +279,7 @@ def test_a_second_trainer_of_the_same_run_says_who_has_it_and_leaves(tmp_path):
     assert f"process {first.process.pid}" in second.error
     assert second.steps == 0
     assert first.wait().code == 0
-    assert run(spec, tmp_path / "whole").code == 0
-    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    assert_same_run(tmp_path / "run", whole(spec))
 
 
 @ALL

@@ -23,9 +23,19 @@ from unirl_repro.registry import ALGORITHMS
 from unirl_repro.replay import Replay
 from unirl_repro.rng import Keys, uniform
 
-CURVE_COLUMNS = (
-    "task variant algorithm seed kind episode env_step return length policy".split()  # noqa: SIM905
-)
+CURVE_COLUMNS = {  # with their types
+    "task": "object",
+    "variant": "object",
+    "algorithm": "object",
+    "seed": "int64",
+    "kind": "object",
+    "episode": "int64",
+    "env_step": "int64",
+    "return": "float64",
+    "length": "int64",
+    "policy": "object",
+}
+METRIC_COLUMNS = {"env_step": "int64", "name": "object", "value": "float64"}
 
 
 class MismatchError(RuntimeError):

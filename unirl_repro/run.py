@@ -5,6 +5,7 @@ and started again gives the same curve, metrics and final parameters, and repeat
 since its last checkpoint.
 """
 
+import json
 import os
 import platform
 import resource
@@ -15,19 +16,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 
 from unirl_repro.checkpoint import Checkpoint, Store
 from unirl_repro.config import RunSpec
 from unirl_repro.files import sha256, write_bytes, write_json
 from unirl_repro.fingerprint import code_hash, fingerprint, spec_hash
-from unirl_repro.loop import CURVE_COLUMNS, MismatchError, Trainer
+from unirl_repro.loop import CURVE_COLUMNS, METRIC_COLUMNS, MismatchError, Trainer
 
+# Distributions whose version a run's results may depend on; torch and Python come beside them.
+VERSIONED = ("numpy", "mujoco", "gymnasium")
+SUITE_PACKAGES = {"dmc": ("dm-control",), "dclaw": ("robel",), "metaworld": ("metaworld",)}
 GRACE_SECONDS = 4.5  # a signal waits so long for the next safe point
 SAVE_SHARE = 0.04  # of a run's time at most goes into checkpoints
 
@@ -150,10 +154,10 @@ class _Session:
             self._close_segment(self.earlier[-1], reached)
             self.step = self.saved_step = checkpoint.step
         elif reached:
-            lost = _segment_header(self.options.device) | {"start_step": 0, "stop_step": 0}
+            lost = self._header() | {"start_step": 0, "stop_step": 0}
             self.earlier = [lost | {"reached_step": reached, "reason": "killed"}]
         self._install_signals()
-        self.segment = _segment_header(self.options.device) | {"start_step": self.step}
+        self.segment = self._header() | {"start_step": self.step}
         self.store.write_status("running", step=self.step, holder=_holder())
         trainer = Trainer(self.spec, torch.device(self.options.device), self._emit)
         if checkpoint is not None:
@@ -235,8 +239,15 @@ class _Session:
 
     # Records
 
+    def _header(self) -> dict[str, Any]:
+        return _segment_header(self.options.device, self.spec.task.suite)
+
     def _last_step_seen(self) -> int:
-        return max((row["env_step"] for row in self.store.rows()), default=0)
+        """How far the attempt before got; what damage hides is for `Store.load` to report."""
+        try:
+            return max((row["env_step"] for row in self.store.rows()), default=0)
+        except (UnicodeDecodeError, json.JSONDecodeError):
+            return 0
 
     def _close_segment(self, segment: dict[str, Any], reached: int) -> None:
         """The last checkpoint of an attempt that was killed still says "running"."""
@@ -247,7 +258,7 @@ class _Session:
         segment["reached_step"] = max(segment["reached_step"], reached)
 
     def _check_versions(self, manifest: dict[str, Any]) -> None:
-        now, then = _segment_header(self.options.device), manifest["segments"][-1]
+        now, then = self._header(), manifest["segments"][-1]
         keys = ("device", *(f"versions.{name}" for name in now["versions"]))
         changed = [k for k in keys if _at(now, k) != _at(then, k)]
         if changed and not self.options.allow_other_versions:
@@ -311,9 +322,9 @@ def tables(rows: Any) -> tuple[Any, Any]:
     metrics: list[dict[str, Any]] = []
     for row in rows:
         (curve if "kind" in row else metrics).append(row)
-    return (
-        pd.DataFrame(curve, columns=list(CURVE_COLUMNS)),
-        pd.DataFrame(metrics, columns=["env_step", "name", "value"]),
+    return (  # with types of their own, which a table without rows would not have
+        pd.DataFrame(curve, columns=list(CURVE_COLUMNS)).astype(CURVE_COLUMNS),
+        pd.DataFrame(metrics, columns=list(METRIC_COLUMNS)).astype(METRIC_COLUMNS),
     )
 
 
@@ -321,19 +332,12 @@ def _parquet(table: Any) -> bytes:
     return table.to_parquet(index=False, compression="zstd")
 
 
-def _segment_header(device: str) -> dict[str, Any]:
+def _segment_header(device: str, suite: str) -> dict[str, Any]:
     """Under which conditions an attempt runs."""
-    import gymnasium
-    import mujoco
-
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "mujoco": mujoco.__version__,
-        "gymnasium": gymnasium.__version__,
-    }
-    model = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    versions = {name: version(name) for name in (*VERSIONED, *SUITE_PACKAGES.get(suite, ()))}
+    versions |= {"python": platform.python_version(), "torch": torch.__version__}
+    capability = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    model = torch.cuda.get_device_name() if device == "cuda" else capability
     return {
         "device": device,
         "device_model": model,
