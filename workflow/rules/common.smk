@@ -1,4 +1,6 @@
 # What the rules share: the configuration, read once, and lookups by wildcards.
+import os
+import sys
 from functools import cache
 from glob import glob
 from pathlib import Path
@@ -14,6 +16,9 @@ from unirl_repro.campaign.state import (
 )
 from unirl_repro.config import SCALES
 from unirl_repro.fingerprint import fingerprint, modules_hash
+
+# Rules say `python`: the one that runs this, whether its environment is active or not.
+os.environ.update(PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 
 CONFIG = plan.effective_config("config.yaml", config)
 SCALE = CONFIG.scale
