@@ -1,5 +1,6 @@
 """A checkout of its own for each test, with a tiny experiment, and Snakemake run on it for real."""
 
+import atexit
 import json
 import os
 import re
@@ -8,13 +9,13 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("unirl_repro", "workflow", "profiles", "paper", "resources")
 FILES = ("Snakefile", "config.yaml")
-BYTECODE = Path(tempfile.gettempdir()) / f"unirl_bytecode_{os.getuid()}"
 
 # Three algorithms: SAC, one that uses it, and one that does not.
 EXPERIMENT = """
@@ -104,6 +105,16 @@ touch main.log
 """
 
 
+@cache
+def _bytecode() -> dict[str, str]:
+    """Where no bytecode is written, each of many processes would compile all that it imports."""
+    if not sys.dont_write_bytecode:
+        return {}
+    folder = tempfile.mkdtemp(prefix="unirl_bytecode_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": folder}
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A copy of the project in `folder`."""
@@ -149,9 +160,7 @@ class Checkout:
     def call(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the checkout, as a user would from an active environment."""
         path = f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        # Where no bytecode is written, each of the many processes would compile all it imports.
-        bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE)}
-        env = os.environ | bytecode | {"PATH": path, "OMP_NUM_THREADS": "1"}
+        env = os.environ | _bytecode() | {"PATH": path, "OMP_NUM_THREADS": "1"}
         return subprocess.run(
             command, cwd=self.folder, env=env, capture_output=True, text=True, check=False
         )
