@@ -23,12 +23,12 @@ smoke: setup  ## kick the tyres: each algorithm and each task once, a few episod
 	@snakemake -c2 smoke --config scale=smoke
 
 test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (15 min)
-	pytest -m "not full"
+	pytest -n 2 --dist loadfile -m "not full"
 	@$(MAKE) --no-print-directory smoke
 	@snakemake -n --quiet rules --profile slurm
 
 test-full: setup  ## the long campaigns: kills, faults, every smoke cell (40 min more)
-	pytest -m full
+	pytest -n 2 --dist load -m full
 
 lint: setup  ## ruff, types, snakefmt, snakemake --lint, shellcheck
 	@scripts/lint.sh
