@@ -126,6 +126,12 @@ DEVIATIONS: dict[str, Deviation] = {
         "DClaw for now. Table 1 averages over all of training and so depends on these lengths; a "
         "larger budget extends the same runs.",
     ),
+    "R2": Deviation(
+        "Small scales",
+        "Scales smoke and quick run the same code with networks of 16 or 64 units, smaller batches "
+        "and budgets of thousands of steps; quick makes two gradient updates per step and takes the "
+        "tasks on which learning shows within its budget. No claim about the papers rests on them.",
+    ),
     # --- S: statistics
     "S1": Deviation(
         "Confidence intervals",
