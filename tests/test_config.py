@@ -210,7 +210,7 @@ EXPLAINED = [
     (
         removed("scales", "quick", "budgets", "cartpole-200"),
         "scales.quick.budgets has no 'cartpole-200', which a run of this scale uses. There "
-        "are: dclaw_turn_fixed-40. Add it",
+        "are: hopper-200. Add it",
     ),
     (VALUES | {7: 1}, "config.yaml: 7 is not a key here"),
     (
@@ -429,7 +429,7 @@ def test_a_budget_that_is_given_takes_the_place_of_the_studies():
     config = load_config(FILE)
     spec = config.spec("cartpole-200", "sac_rlpd", 0, "quick")
     given = config.spec("cartpole-200", "sac_rlpd", 0, "quick", budget=7)
-    assert (spec.budget, given.budget) == (12_000, 7)
+    assert spec.budget > 7 == given.budget
     assert given.identity() == spec.identity()
 
 
