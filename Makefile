@@ -34,7 +34,7 @@ lint: setup  ## ruff, types, snakefmt, snakemake --lint, shellcheck
 	@scripts/lint.sh
 
 bench: setup  ## our speed beside others', measured side by side; writes results/bench/bench.json (12 min)
-	@unirl-repro bench
+	@python -m benchmarks
 
 lock: setup  ## requirements.lock from requirements.in; UPGRADE=1 takes newer versions
 	@scripts/lock.sh
