@@ -65,6 +65,7 @@ class SAC:
             critic_sizes, keys("critic"), layer_norm=parameters.layer_norm, members=2
         ).to(device)
         self.target = deepcopy(self.critic).requires_grad_(False)
+        self.fixed_critic = _sharing(self.critic)
         self.automatic = parameters.entropy_coefficient == "auto"
         self.log_alpha = torch.tensor(
             log(_initial_coefficient(parameters)), device=device, requires_grad=self.automatic
@@ -116,6 +117,8 @@ class SAC:
             batch = replay.sample(size, batches)
             draws = normal(noise, 2, size, self.action_dim, like=batch.obs)
             rows.append(self.update(batch, draws))
+        if count == 1:
+            return rows[0]
         return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
     def update(self, batch: Batch, noise: Tensor) -> dict[str, Tensor]:
@@ -138,7 +141,7 @@ class SAC:
     def actor_gradients(self, obs: Tensor, noise: Tensor, alpha: Tensor) -> Gradients:
         """Of the policy's loss and, where it is learnt, of the entropy coefficient's."""
         action, log_prob = self.actor(obs, noise)  # [B, A], [B]
-        q = self._q_values(self.critic, obs, action).amin(0)  # [B]
+        q = self._q_values(self.fixed_critic, obs, action).amin(0)  # [B]
         loss = (alpha * log_prob - q).mean()  # Eq. 9
         entropy = -log_prob.detach().mean()
         # Eq. 18, times the coefficient's logarithm (deviation A7); one backward pass serves both
@@ -170,6 +173,14 @@ class SAC:
         for name in _STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.log_alpha.data.copy_(state["log_alpha"])
+
+
+def _sharing(critic: MLP) -> MLP:
+    """The critic, in the same memory, as a function whose weights need no gradients."""
+    shared = deepcopy(critic).requires_grad_(False)
+    for mine, theirs in zip(shared.parameters(), critic.parameters(), strict=True):
+        mine.data = theirs.data
+    return shared
 
 
 @torch.no_grad()

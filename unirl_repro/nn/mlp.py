@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from unirl_repro.nn.products import affine
 from unirl_repro.rng import uniform
 
 Activation = Callable[[Tensor], Tensor]
@@ -40,9 +41,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(uniform(rng, *row, low=-bound, high=bound, like=like))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.dim() == 3:
-            return torch.baddbmm(self.bias, x, self.weight)
-        return F.linear(x, self.weight.t(), self.bias)
+        return affine(x, self.weight, self.bias)
 
 
 class LayerNorm(nn.Module):
