@@ -9,7 +9,7 @@ import torch
 from tests.agents.sac_parity import ACTION, CPU, OBS, batches, build, distance, learnt
 from unirl_repro.agents.sac import SAC
 from unirl_repro.hyperparameters import SACParameters
-from unirl_repro.replay import Replay
+from unirl_repro.replay import Batch, Replay
 from unirl_repro.rng import Keys
 
 SMALL: dict[str, Any] = {"hidden": (16, 12), "batch_size": 32, "random_steps": 20}
@@ -163,6 +163,36 @@ def test_compiled_updates_agree_with_eager_ones(form: str) -> None:
             assert float(value) == pytest.approx(float(theirs[name]), rel=1e-4, abs=1e-5)
     assert distance(learnt(eager), learnt(build(parameters))) > 0
     assert distance(learnt(eager), learnt(compiled)) < 1e-4
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_wide_networks_agree_with_themselves_in_float64(compiled: bool) -> None:
+    """Their products take another library's way, which the parity tests' small ones do not."""
+    parameters = SACParameters(hidden=(200, 200), batch_size=32)
+    narrow = build(parameters, compiled=compiled)
+    before = learnt(build(parameters))
+    torch.set_default_dtype(torch.float64)
+    try:
+        wide = build(parameters)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for batch, noise in batches():
+        narrow.update(batch, noise)
+        wide.update(Batch(*(field.double() for field in batch)), noise.double())
+    assert distance(learnt(narrow), before) > 1e-4
+    # Adam divides a gradient by its size, so where that is tiny rounding decides the step's sign.
+    gaps = [(a.double() - b).abs() for a, b in zip(learnt(narrow), learnt(wide), strict=True)]
+    assert all(float(gap.quantile(0.99)) < 1e-5 for gap in gaps)
+
+
+def test_the_actors_critic_is_the_critic_also_after_loading() -> None:
+    agent, other = build(SACParameters(**SMALL)), build(SACParameters(**SMALL))
+    for step in range(2):
+        agent.after_step(replay(30), Keys(0, "after_step", 0, step))
+    other.load_state_dict(agent.state_dict())
+    for one in (agent, other):
+        pairs = zip(one.critic.parameters(), one.fixed_critic.parameters(), strict=True)
+        assert all(a.data_ptr() == b.data_ptr() and not b.requires_grad for a, b in pairs)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine")

@@ -1,0 +1,44 @@
+"""oneDNN's products give what the operator @ gives, forward and backward."""
+
+import pytest
+import torch
+
+from unirl_repro.nn.products import affine, is_worthwhile, product
+
+SHAPES = [((7, 5), (5, 3)), ((128, 96), (96, 100)), ((2, 64, 23), (2, 23, 33))]
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_a_product_and_its_gradients_are_those_of_the_operator(shapes: tuple) -> None:
+    x, y = (torch.randn(shape, requires_grad=True) for shape in shapes)
+    ours, theirs = product(x, y), x.double() @ y.double()
+    direction = torch.randn_like(ours)
+    gradients = torch.autograd.grad(ours, (x, y), direction)
+    expected = torch.autograd.grad(theirs, (x, y), direction.double())
+    for mine, their in zip((ours, *gradients), (theirs, *expected), strict=True):
+        assert torch.allclose(mine.double(), their.double(), rtol=1e-4, atol=1e-4)
+
+
+def test_only_large_float32_products_go_there() -> None:
+    large, small = torch.randn(128, 128), torch.randn(32, 32)
+    assert is_worthwhile(large, large) == torch.backends.mkldnn.is_available()
+    assert not is_worthwhile(small, small)
+    assert not is_worthwhile(large.double(), large.double())
+
+
+@pytest.mark.parametrize("outputs", [1, 4, 128])
+@pytest.mark.parametrize("members", [None, 2])
+def test_an_affine_map_is_the_same_by_every_way(outputs: int, members: int | None) -> None:
+    stack = () if members is None else (members,)
+    x = torch.randn(*stack, 128, 128)
+    weight, bias = torch.randn(*stack, 128, outputs), torch.randn(*stack, 1, outputs)
+    row = bias if members else bias[0]
+    expected = x.double() @ weight.double() + bias.double()
+    assert torch.allclose(affine(x, weight, row).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_are_left_out_where_none_are_asked_for() -> None:
+    x, y = torch.randn(64, 64, requires_grad=True), torch.randn(64, 64)
+    product(x, y).sum().backward()
+    assert x.grad is not None
+    assert y.grad is None
