@@ -19,8 +19,8 @@ reproduce: setup  ## the main job: train at scale quick, build results/quick/pap
 report-paper: setup  ## the report at the papers' budgets, from recorded and finished runs, no training (minutes)
 	@scripts/report.sh paper paper_partial
 
-smoke: setup  ## kick the tyres: each algorithm and each task once, a few episodes (5 min)
-	@snakemake -c2 smoke --config scale=smoke
+smoke: setup  ## kick the tyres: each algorithm and each task once, figures and tables (5 min)
+	@snakemake -c2 smoke figures tables --config scale=smoke
 
 test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (15 min)
 	pytest -n 2 --dist loadfile -m "not full"

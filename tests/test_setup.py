@@ -280,6 +280,12 @@ def test_the_report_without_latex_is_everything_but_the_pdf(checkout: Checkout):
     assert "results/quick/paper.pdf is not built: install LaTeX" in result.stdout
 
 
+def test_without_latex_the_report_of_recorded_runs_trains_nothing_either(checkout: Checkout):
+    checkout.tool("snakemake", RECORD)
+    checkout.run("scripts/report.sh", "paper", "paper_partial")
+    assert checkout.calls == ["snakemake -c2 figures_partial tables_partial --config scale=paper"]
+
+
 def test_a_failed_build_fails_the_report(checkout: Checkout):
     with_latex(checkout)
     checkout.tool("snakemake", RECORD + "exit 1\n")

@@ -77,6 +77,18 @@ rule tables:
         expand("results/{scale}/tables/{study}.tex", scale=SCALE, study=TABLES),
 
 
+rule figures_partial:
+    input:
+        expand(
+            "results/{scale}/partial/figures/{study}.pdf", scale=SCALE, study=FIGURES
+        ),
+
+
+rule tables_partial:
+    input:
+        expand("results/{scale}/partial/tables/{study}.tex", scale=SCALE, study=TABLES),
+
+
 for study, content in CONFIG.studies.items():
 
     rule:
