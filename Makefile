@@ -13,10 +13,10 @@ help:  ## this list
 setup:  ## .venv from requirements.lock; a second call does nothing (1 min)
 	@scripts/setup.sh
 
-reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (15 min on 2 cores)
+reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (3 min on 2 cores)
 	@scripts/report.sh quick paper
 
-report-paper: setup  ## the report at the papers' budgets, from recorded and finished runs, no training (minutes)
+report-paper: setup  ## the paper-scale report from recorded and finished runs, trains nothing (minutes)
 	@scripts/report.sh paper paper_partial
 
 smoke: setup  ## kick the tyres: each algorithm and each task once, figures and tables (5 min)

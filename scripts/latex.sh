@@ -7,7 +7,9 @@ cd "$(dirname "$0")/.."
 packages=(latexmk texlive-latex-recommended texlive-science lmodern) # 145 MB to download, 318 MB on disk
 
 have_latex() {
-    command -v latexmk pdflatex kpsewhich > /dev/null && kpsewhich siunitx.sty > /dev/null && kpsewhich lmodern.sty > /dev/null
+    local program
+    for program in latexmk pdflatex kpsewhich; do command -v "$program" > /dev/null || return 1; done
+    kpsewhich siunitx.sty > /dev/null && kpsewhich lmodern.sty > /dev/null
 }
 
 if have_latex; then exit 0; fi

@@ -75,7 +75,7 @@ install_uv() {
 drop_other_torch() {
     case $target-$(installed torch) in
         cpu- | cpu-*+cpu) ;;
-        cuda-*+cpu | cpu-*) .venv/bin/uv pip uninstall --quiet torch ;;
+        cuda-*+cpu | cpu-*) VIRTUAL_ENV=.venv .venv/bin/uv pip uninstall --quiet torch ;;
     esac
 }
 
@@ -99,6 +99,12 @@ install_lock() {
         sed "s/extra == 'cuda'/os_name == 'posix'/" requirements.lock > "$lock"
     fi
     VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --require-hashes -r "$lock"
+}
+
+# What torch.compile needs on a CPU.
+can_compile() {
+    command -v c++ > /dev/null &&
+        .venv/bin/python -c 'import pathlib, sysconfig; exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 }
 
 install_project() {
@@ -129,7 +135,7 @@ main() {
     say "setting up .venv (Python $(python_version), torch for $target): about a minute"
     check_venv_module
     install
-    command -v c++ > /dev/null || say "note: no C++ compiler; only compiled runs need one (Debian, Ubuntu: apt-get install g++)"
+    can_compile || say "note: no C++ compiler or no Python.h; only compiled runs, those of scale paper, need them (Debian, Ubuntu: apt-get install g++ python3-dev)"
     say "set-up is done"
 }
 

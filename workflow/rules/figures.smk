@@ -1,6 +1,9 @@
 # Frame -> figures and tables. Each is a target by its study's name: snakemake -c2 unified_rl_fig2
 
 
+SUFFIXES = {"figure": ("pdf", "svg", "png", "csv"), "table": ("tex", "csv")}
+
+
 rule figure:
     input:
         frame=f"{BUILT}frames/{{study}}.parquet",
@@ -95,4 +98,4 @@ for study, content in CONFIG.studies.items():
         name:
             study
         input:
-            f"results/{SCALE}/{content.kind}s/{study}.csv",
+            multiext(f"results/{SCALE}/{content.kind}s/{study}.", *SUFFIXES[content.kind]),

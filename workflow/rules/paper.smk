@@ -22,6 +22,7 @@ rule report_pieces:
         mem_mb=2000,
     params:
         code=modules_hash("unirl_repro.report"),
+        studies=list(CONFIG.studies),
         option=partial_option,
     message:
         "Write the report's numbers, tasks, deviations and environment"
