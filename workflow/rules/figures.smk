@@ -98,4 +98,6 @@ for study, content in CONFIG.studies.items():
         name:
             study
         input:
-            multiext(f"results/{SCALE}/{content.kind}s/{study}.", *SUFFIXES[content.kind]),
+            multiext(
+                f"results/{SCALE}/{content.kind}s/{study}.", *SUFFIXES[content.kind]
+            ),
