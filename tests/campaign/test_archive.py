@@ -1,7 +1,10 @@
 """The archive: whole runs only, the longer one stays, and today's code is held against them."""
 
 import json
+import platform
 import shutil
+import sys
+import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import torch
 
 from tests import engine
 from unirl_repro.agents import sac
-from unirl_repro.campaign import archive
+from unirl_repro.campaign import archive, conditions
 from unirl_repro.campaign.archive import ArchiveError
 from unirl_repro.config import load_config, resolve_parameters
 from unirl_repro.files import sha256
@@ -350,11 +353,50 @@ def test_under_other_versions_a_difference_has_its_reason(recorded):
     assert "jax: 0.1 then, none now; torch: 1.0 then" in finding.message
 
 
+def test_on_another_kind_of_processor_a_difference_has_its_reason(recorded):
+    def nudge(table):
+        return table.assign(**{"return": table["return"] + 0.5})
+
+    edit_record(recorded / PLACE, lambda r: r["segments"][0].update(device_model="vax F_floating"))
+    assert archive.verify(recorded / PLACE).verdict == "equal"
+    edit_table(recorded / PLACE, "curve", nudge)
+    finding = archive.verify(recorded / PLACE)
+    assert finding.verdict == "other conditions"
+    here = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    assert f"(processor: vax F_floating then, {here} now)" in finding.message
+
+
 def test_a_gpu_run_is_not_compared(recorded):
     edit_record(recorded / PLACE, lambda r: r["segments"][0].update(device="cuda"))
     finding = archive.verify(recorded / PLACE)
     assert (finding.verdict, finding.steps) == ("not comparable", 0)
     assert "recorded on cuda" in finding.message
+
+
+@pytest.mark.parametrize("lacking", ["compiler", "header"])
+def test_a_compiled_run_is_not_compared_where_nothing_can_be_compiled(
+    recorded, monkeypatch, tmp_path, lacking
+):
+    edit_record(recorded / PLACE, lambda r: r["spec"].update(compiled=True))
+    compiler = tmp_path / "no-such-compiler" if lacking == "compiler" else Path(sys.executable)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    finding = archive.verify(recorded / PLACE)
+    assert (finding.verdict, finding.steps) == ("not comparable", 0)
+    told = f"there is no C++ compiler '{compiler}'"
+    assert (told if lacking == "compiler" else f"{tmp_path}/Python.h is missing") in finding.message
+
+
+def test_a_run_that_was_not_compiled_needs_no_compiler(recorded, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
+    assert archive.verify(recorded / PLACE).verdict == "equal"
+
+
+def test_with_compiler_and_header_runs_can_be_compiled(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", sys.executable)  # any program will do
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    (tmp_path / "Python.h").touch()
+    assert conditions.why_not_compiled() == ""
 
 
 def test_a_damaged_run_is_a_finding(recorded):
@@ -384,5 +426,8 @@ def test_todays_code_repeats_our_recorded_runs():
     """One run for each algorithm and variant; a difference means that it must be recorded anew."""
     chosen = archive.one_for_each_algorithm(ROOT / "resources" / "archive")
     assert chosen
+    lacking = conditions.why_not_compiled()
+    if lacking:  # runs of scale paper are compiled
+        pytest.skip(lacking)
     findings = [archive.verify(entry.directory) for entry in chosen]
     assert {f.verdict for f in findings} <= {"equal", "other conditions"}, findings

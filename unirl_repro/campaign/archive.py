@@ -5,14 +5,13 @@ Listing and matching need neither torch nor pandas; verifying trains the start o
 """
 
 import json
-import platform
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from unirl_repro.campaign import conditions
 from unirl_repro.config import VARIANT_PATTERN, Config, ConfigError, RunSpec, resolve_parameters
 from unirl_repro.envs.tasks import TASKS, Task
 from unirl_repro.files import sha256, write_bytes, write_json
@@ -95,9 +94,10 @@ class Finding:
     directory : Path
         The recorded run.
     verdict : str
-        equal: the same rows, bit for bit. different: not so, under the same versions. other
-        conditions: not so, but versions differ. not comparable: not recorded on a CPU, or no
-        episode of it. damaged: not whole.
+        equal: the same rows, bit for bit. different: not so, under the same conditions. other
+        conditions: not so, but versions or the kind of processor differ. not comparable: not
+        recorded on a CPU, no episode of it, or compiled, which this machine cannot do. damaged:
+        not whole.
     steps : int
         Environment steps that were compared.
     same_code : bool
@@ -294,10 +294,15 @@ def verify(directory: Path, episodes: int = 2) -> Finding:
     devices = {segment["device"] for segment in segments}
     if devices != {"cpu"}:
         why = f"recorded on {', '.join(sorted(devices))}" if devices else "no whole episode in it"
-        return Finding(directory, "not comparable", 0, same, None, f"{directory}: {why}")
+    else:
+        why = conditions.why_not_compiled() if spec.compiled else ""
+    if why:
+        text = f"{directory}: not comparable: {why}"
+        return Finding(directory, "not comparable", 0, same, None, text)
     now = _train(spec, stop, segments[0]["threads"])
+    changed = conditions.changed(segments, spec.task.suite)
     differences = [_difference(*both, stop) for both in zip(then, now, strict=True)]
-    return _judge(directory, stop, same, max(differences), _changed_versions(segments))
+    return _judge(directory, stop, same, max(differences), changed)
 
 
 def one_for_each_algorithm(archive: Path) -> list[Entry]:
@@ -314,7 +319,7 @@ def _horizon(entry: Entry) -> tuple[int, str, int]:
 
 
 def _judge(
-    directory: Path, stop: int, same: bool, difference: float, versions: list[str]
+    directory: Path, stop: int, same: bool, difference: float, changed: list[str]
 ) -> Finding:
     code = "the same code" if same else "other code"
     if difference == 0:
@@ -322,10 +327,10 @@ def _judge(
         return Finding(directory, "equal", stop, same, 0.0, text)
     size = f"differ by up to {difference:.3g}" if difference < inf else "are not the same episodes"
     text = f"{directory}: the first {stop} steps {size}, recorded with {code}"
-    if versions:
-        text += f" and other versions ({'; '.join(versions)})"
+    if changed:
+        text += f" and under other conditions ({'; '.join(changed)})"
     shown = difference if difference < inf else None
-    verdict: Verdict = "other conditions" if versions else "different"
+    verdict: Verdict = "other conditions" if changed else "different"
     return Finding(directory, verdict, stop, same, shown, text)
 
 
@@ -365,26 +370,6 @@ def _difference(then: "DataFrame", now: "DataFrame", stop: int) -> float:
         return inf
     apart = abs(then[value].to_numpy() - now[value].to_numpy())
     return float(apart.max()) if len(apart) else 0.0
-
-
-def _changed_versions(segments: list[dict[str, Any]]) -> list[str]:
-    """What of the versions under which segments ran is another one today, in words."""
-    changed = set()
-    for segment in segments:
-        for name, then in segment["versions"].items():
-            now = _version(name)
-            if now != then:
-                changed.add(f"{name}: {then} then, {now} now")
-    return sorted(changed)
-
-
-def _version(name: str) -> str:
-    if name == "python":
-        return platform.python_version()
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
 
 
 def _tables(directory: Path, spec: RunSpec, steps: int) -> "tuple[DataFrame, DataFrame]":
