@@ -67,6 +67,12 @@ def test_two_seeds_with_other_episode_ends_share_their_grid():
     assert table.to_numpy().tolist() == [[2.0, 3.0], [5.0, 5.0]]
 
 
+def test_no_point_lies_beyond_what_the_longest_run_reached():
+    curves = pd.concat([curve_of([1.0] * 3, [10] * 3), curve_of([3.0] * 2, [14] * 2, seed=1)])
+    points = on_grid(curves, np.array([0.0, 20.0, 40.0]))
+    assert points["env_step"].tolist() == [20, 30, 20, 30]
+
+
 def test_no_cell_is_shorter_than_an_episode():
     assert len(grid(curve("hopper-200"), end=8_000)) == 41
     assert len(grid(curve("dclaw_turn_fixed-40"), end=8_000)) == 101

@@ -89,6 +89,8 @@ def test_archived_runs_and_runs_of_other_code_are_marked():
     assert texts(panel(fig, "cartpole-200")) == ["SAC, 5/5 seeds"]
     styles = {task: panel(fig, task).lines[0].get_linestyle() for task in tasks}
     assert styles == {"hopper-200": "--", "ant-100": "--", "cartpole-200": "-"}
+    in_legend = {t: panel(fig, t).get_legend().get_lines()[0].get_linestyle() for t in tasks}
+    assert in_legend == styles
     legend = [text.get_text() for text in fig.legends[0].get_texts()]
     assert legend[2:] == ["† with archived runs", "‡ with runs of other code"]
 
@@ -98,6 +100,14 @@ def test_run_that_stopped_early_is_a_shorter_curve():
     ends = drawn.groupby("task")["env_step"].max()
     assert ends["hopper-200"] == pytest.approx(BUDGET / 2)
     assert ends["ant-100"] == pytest.approx(BUDGET)
+
+
+def test_last_point_is_no_step_that_was_not_reached():
+    planned = (("hopper-200", "sac_rlpd", 0),)
+    plan = StudyPlan(STUDY, "paper", {"hopper-200": 100_000}, planned)
+    runs = [RecordedRun(curve_of([1.0] * 7, [200] * 7))]
+    drawn = data(*build_frame(plan, runs, load_published(STUDY)))
+    assert drawn["env_step"].tolist() == [1000, 1400]  # cells of 1,000 steps
 
 
 def test_many_algorithms_are_named_once_and_keep_their_seeds():

@@ -140,9 +140,10 @@ def on_grid(curves: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        seed, env_step (a cell's right edge) and return: the mean of the curve over the part of the
-        cell that the run covered. Cells that a run never reached have no row: a run that stopped
-        early is a shorter curve. unified_rl names no smoothing: deviation S2.
+        seed, env_step (a cell's right edge, but no step that none of the curves reached) and
+        return: the mean of the curve over the part of the cell that the run covered. Cells that a
+        run never reached have no row: a run that stopped early is a shorter curve. unified_rl
+        names no smoothing: deviation S2.
 
     Examples
     --------
@@ -154,7 +155,9 @@ def on_grid(curves: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
     parts = [_run_on_grid(run, edges) for _, run in curves.groupby("seed")]
     if not parts:
         return pd.DataFrame({"seed": [], "env_step": [], "return": []})
-    return pd.concat(parts, ignore_index=True)
+    points = pd.concat(parts, ignore_index=True)
+    # Seeds that end in one cell share its point, at the end of the longest of them.
+    return points.assign(env_step=points["env_step"].clip(upper=float(curves["env_step"].max())))
 
 
 def _run_on_grid(run: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:

@@ -131,7 +131,7 @@ def _panel(ax: Axes, task: str, curves: pd.DataFrame, frame: pd.DataFrame, statu
     else:
         ax.set_title(task_name(task))
         handles = [_handle(v, f", {_seeds(status, task, v)} seeds", status, task) for v in variants]
-        ax.legend(handles=handles, loc="best", handlelength=1.6) if handles else None
+        ax.legend(handles=handles, loc="best", handlelength=2.4) if handles else None
 
 
 def _draw(ax: Axes, variant: str, curve: pd.DataFrame) -> None:
@@ -141,7 +141,7 @@ def _draw(ax: Axes, variant: str, curve: pd.DataFrame) -> None:
     ax.plot(
         *(curve["env_step"], curve["mean"]),
         color=look(variant).colour,
-        ls="--" if "†" in curve["marks"].iloc[0] else "-",
+        ls=_linestyle(curve["marks"].iloc[0]),
         marker=look(variant).marker,
         markevery=(every // 2, every),
     )
@@ -166,10 +166,14 @@ def _seeds_line(status: Status, task: str, variants: list[str]) -> str:
     return "\n".join(wrap("; ".join([f"{usual} seeds", ", ".join(others)]).strip("; "), 28))
 
 
+def _linestyle(daggers: str) -> str:
+    return "--" if "†" in daggers else "-"
+
+
 def _handle(variant: str, suffix: str, status: Status, task: str = "") -> Line2D:
-    style = look(variant)
-    label = f"{style.name}{marks(status, task, variant)}{suffix}"
-    return Line2D([], [], color=style.colour, marker=style.marker, label=label)
+    style, daggers = look(variant), marks(status, task, variant)
+    label, ls = f"{style.name}{daggers}{suffix}", _linestyle(daggers)
+    return Line2D([], [], color=style.colour, marker=style.marker, ls=ls, label=label)
 
 
 def _legend(fig: Figure, drawn: pd.DataFrame, status: Status) -> None:
