@@ -55,10 +55,11 @@ def make_study(
     other_code=(),
     shorter=(),
     num_seeds=5,
+    scale="quick",
 ):
     """Frame and status; `missing` holds (task, variant, seed), the other lists hold tasks."""
     planned = tuple((t, v, s) for t in tasks for v in variants for s in range(num_seeds))
-    plan = StudyPlan(study, "quick", dict.fromkeys(tasks, BUDGET), planned)
+    plan = StudyPlan(study, scale, dict.fromkeys(tasks, BUDGET), planned)
     runs = [
         RecordedRun(
             curve(t, v, s, BUDGET // 2 if t in shorter else BUDGET, 1 - 0.1 * variants.index(v)),

@@ -11,6 +11,7 @@ from unirl_repro.analysis.frames import (
     build_frame,
     load_published,
     marks,
+    reached,
     seeds_of,
 )
 
@@ -45,6 +46,28 @@ def test_status_accounts_for_every_planned_run():
     assert status["versions"] == [{"torch": "2.13.0"}]
 
 
+def test_runs_that_stop_early_are_listed_with_their_share_of_the_budget():
+    tasks = ("hopper-200", "ant-100")
+    _, status = make_study(
+        tasks=tasks, shorter=("hopper-200",), missing={("hopper-200", "sac_rlpd", 0)}, num_seeds=2
+    )
+    run = {"task": "hopper-200", "variant": "sac_rlpd", "seed": 1}
+    assert status["short"] == [run | {"reached": 0.5}]
+    shares = [reached(status, task, ["sac_rlpd"]) for task in (*tasks, "cartpole-200")]
+    assert shares == pytest.approx([0.5, 1.0, float("nan")], nan_ok=True)
+
+
+@pytest.mark.parametrize(("budget", "listed"), [(BUDGET + 199, 0), (BUDGET + 200, 1)])
+def test_run_is_short_where_one_more_episode_would_fit(budget, listed):
+    _, status = build_frame(plan(budget=budget), [RecordedRun(curve())], pd.DataFrame())
+    assert len(status["short"]) == listed
+
+
+def test_run_without_an_episode_inside_the_budget_reached_nothing():
+    _, status = build_frame(plan(budget=100), [RecordedRun(curve())], pd.DataFrame())
+    assert [run["reached"] for run in status["short"]] == [0.0]
+
+
 def test_versions_are_listed_once_each():
     keys = [("hopper-200", "sac_rlpd", seed) for seed in range(3)]
     runs = [
@@ -75,7 +98,8 @@ def test_run_given_twice_is_refused():
 def test_published_rows_carry_their_interval():
     published = load_published("unified_rl_fig2")
     row = published[(published["task"] == "hopper-200") & (published["variant"] == "sac_rlpd")]
-    assert row[["return", "interval", "seed"]].to_numpy().tolist() == [[632.8, 13.6, -1]]
+    columns = ["return", "interval", "num_seeds", "seed"]
+    assert row[columns].to_numpy().tolist() == [[632.8, 13.6, 5, -1]]
     assert set(published["kind"]) == {"published"}
     assert load_published("no_such_study").empty
 

@@ -97,6 +97,17 @@ def test_holm_counts_the_comparisons_that_were_made():
     )
 
 
+def test_a_sample_that_repeats_another_is_no_comparison_more():
+    samples = {
+        name: Summary(mean, 1.0, 5) for name, mean in zip("abc", (5.0, 3.0, 2.5), strict=True)
+    }
+    alone = compare_to_best(samples)
+    table = compare_to_best(samples | {"again": samples["b"]}, repeated={"again"})
+    pd.testing.assert_frame_equal(table.loc[list("abc")], alone)
+    assert np.isnan(table["p_holm"]["again"])
+    assert table["p_student"]["again"] == alone["p_student"]["b"]
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 @settings(max_examples=30)
 def test_holm_follows_its_definition(p_values):
@@ -155,7 +166,9 @@ def test_published_averages_follow_from_the_printed_means_except_ppos():
 def test_published_asterisks_follow_from_the_printed_intervals():
     printed = pd.read_csv(REFERENCE / "unified_rl_table1.csv").set_index(["task", "variant"])
     printed = printed[printed["statistic"] == "training_average"]
-    cells = {key: summary_of_interval(r.value, r.interval) for key, r in printed.iterrows()}
+    cells = {
+        key: summary_of_interval(r.value, r.interval, r.num_seeds) for key, r in printed.iterrows()
+    }
     starred = {
         task
         for task in set(printed.index.get_level_values("task"))

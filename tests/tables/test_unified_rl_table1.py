@@ -1,5 +1,7 @@
 """unified_rl Table 1 on small frames."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,13 +9,14 @@ from scipy import stats
 
 from tests.analysis.frame_maker import ALL_VARIANTS, BUDGET, curve_of, make_study
 from unirl_repro.analysis.frames import RecordedRun, StudyPlan, build_frame, load_published
+from unirl_repro.analysis.statistics import holm
 from unirl_repro.tables.unified_rl_table1 import TASKS, VARIANTS, rows, tex
 
 STUDY = "unified_rl_table1"
 HOPPER = "hopper-200"
 
 
-def study_of(values, **marks):
+def study_of(values, scale="quick", **marks):
     """Study on Hopper; `values` maps a variant to the training averages of its seeds."""
     num_seeds = max(len(seeds) for seeds in values.values())
     planned = tuple((HOPPER, variant, seed) for variant in values for seed in range(num_seeds))
@@ -22,7 +25,7 @@ def study_of(values, **marks):
         for variant, seeds in values.items()
         for seed, value in enumerate(seeds)
     ]
-    plan = StudyPlan(STUDY, "quick", {HOPPER: BUDGET}, planned)
+    plan = StudyPlan(STUDY, scale, {HOPPER: BUDGET}, planned)
     return build_frame(plan, runs, load_published(STUDY))
 
 
@@ -92,7 +95,7 @@ def test_better_part_is_the_better_of_both_and_needs_both():
 
 
 def test_single_seed_has_a_mean_without_an_interval():
-    frame, status = study_of({"sac_rlpd": [600.0]})
+    frame, status = study_of({"sac_rlpd": [600.0]}, scale="paper")
     table = rows(frame, status)
     assert np.isnan(cell(table, "sac_rlpd")["low"])
     assert np.isnan(cell(table, "sac_rlpd")["p_published"])
@@ -132,13 +135,58 @@ def test_average_by_the_papers_rule_is_over_our_own_rows():
 
 def test_test_against_published_is_welchs():
     mine = [600.0, 610.0, 620.0]
-    row = cell(rows(*study_of({"sac_rlpd": mine})), "sac_rlpd")
+    row = cell(rows(*study_of({"sac_rlpd": mine}, scale="paper")), "sac_rlpd")
     spread = 13.6 * np.sqrt(5) / stats.t.ppf(0.975, 4)
     expected = stats.ttest_ind_from_stats(
         610.0, np.std(mine, ddof=1), 3, 632.8, spread, 5, equal_var=False
     ).pvalue
     assert row["p_published"] == pytest.approx(expected)
     assert row["p_published_holm"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("scale", "shorter", "comparable"),
+    [("paper", (), True), ("quick", (), False), ("paper", (HOPPER,), False)],
+)
+def test_only_runs_of_the_papers_length_are_tested_against_published(scale, shorter, comparable):
+    frame, status = make_study(STUDY, tasks=(HOPPER,), scale=scale, shorter=shorter)
+    table = rows(frame, status)
+    row = cell(table, "sac_rlpd")
+    assert np.isfinite(row["difference"])
+    assert bool(row["comparable"]) is comparable
+    assert np.isfinite(row["p_published"]) == comparable
+    differ = statistic(table, "tasks_that_differ_from_published")
+    assert differ["num_tasks"] == comparable
+    assert np.isfinite(differ["value"]) == comparable
+    line = re.search(r"^SAC & 1/6 & .*$", tex(table, status), re.M).group()
+    assert line.split(" & ")[5] == ("1/1" if comparable else "--")
+
+
+def test_one_short_seed_makes_a_cell_incomparable():
+    frame, status = make_study(STUDY, tasks=(HOPPER,), scale="paper")
+    status["short"] = [{"task": HOPPER, "variant": "sac_rlpd", "seed": 4, "reached": 0.2}]
+    row = cell(rows(frame, status), "sac_rlpd")
+    assert (row["reached"], bool(row["comparable"])) == (0.2, False)
+
+
+def test_better_part_is_no_comparison_of_its_own():
+    values = {"sac_rlpd": [600.0, 610.0, 620.0], "mbrl": [1.0, 2.0, 3.0], "td3": [5.0, 6.0, 7.0]}
+    table = rows(*study_of(values, scale="paper"))
+    better, parts = cell(table, "max(mbrl,sac_rlpd)"), [cell(table, v) for v in values]
+    assert np.isnan([better["p_published_holm"], better["p_holm"]]).all()
+    expected = holm(np.array([part["p_published"] for part in parts]))
+    assert [part["p_published_holm"] for part in parts] == pytest.approx(expected)
+    table = rows(*study_of(values | {"unified": [700.0, 701.0, 702.0]}))
+    welch = np.array([cell(table, variant)["p_welch"] for variant in values])
+    assert [cell(table, v)["p_holm"] for v in values] == pytest.approx(holm(welch))
+
+
+@pytest.mark.parametrize(("tasks", "compared"), [(TASKS, True), (TASKS[:5], False)])
+def test_own_range_is_compared_with_the_printed_average_of_six_tasks_only(tasks, compared):
+    table = rows(*make_study(STUDY, tasks=tasks, variants=("sac_rlpd", "mbrl"), num_seeds=2))
+    row = statistic(table, "average_normalised_own_range")
+    assert np.isfinite(row["value"])
+    assert np.isfinite([row["difference"], row["published"]]).tolist() == [compared] * 2
 
 
 def test_robust_statistics_need_a_second_algorithm_for_improvement():

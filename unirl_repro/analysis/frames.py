@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from unirl_repro.analysis.curves import cut
+from unirl_repro.analysis.curves import cut, training
 
 REFERENCE = Path(__file__).parents[2] / "resources" / "reference"
 CURVE_COLUMNS = [
     *("task", "variant", "algorithm", "seed", "kind", "episode", "env_step", "return", "length"),
     "policy",
 ]
-FRAME_COLUMNS = [*CURVE_COLUMNS, "study", "source", "interval"]
+FRAME_COLUMNS = [*CURVE_COLUMNS, "study", "source", "interval", "num_seeds"]
 AVERAGE = "average"  # stands for a task in numbers over all tasks of a table
 # Studies that compare themselves with another study's published numbers.
 PUBLISHED_BY = {"unified_rl_fig2": "unified_rl_table1"}
@@ -87,8 +87,8 @@ def load_published(study: str, reference: Path = REFERENCE) -> pd.DataFrame:
     -------
     DataFrame
         Rows of kind and source `published`: `return` is the printed mean, `interval` the half-width
-        of its interval; numbers over all tasks have `AVERAGE` as their task. Empty where the
-        document prints no number.
+        of its interval, `num_seeds` the seeds behind it; numbers over all tasks have `AVERAGE` as
+        their task. Empty where the document prints no number.
     """
     path = reference / f"{PUBLISHED_BY.get(study, study)}.csv"
     if not path.exists():
@@ -101,6 +101,7 @@ def load_published(study: str, reference: Path = REFERENCE) -> pd.DataFrame:
             "algorithm": printed["algorithm_as_printed"],
             "return": printed["value"],
             "interval": printed["interval"],
+            "num_seeds": printed["num_seeds"].astype(float),
         }
     )
     rows = rows.assign(kind="published", source="published", study=study, policy="")
@@ -127,8 +128,9 @@ def build_frame(
     frame : DataFrame
         Columns `FRAME_COLUMNS`, in the order of the plan.
     status : dict
-        study, scale, budget; planned, finished, missing, archive and other_code, each a list of
-        {task, variant, seed}; versions, the distinct sets of package versions among the runs.
+        study, scale, budget; planned, finished, missing, archive, other_code and short (runs that
+        stop before the budget; also `reached`, their share of it), each a list of {task, variant,
+        seed}; versions, the distinct sets of package versions among the runs.
 
     Raises
     ------
@@ -156,7 +158,10 @@ def build_frame(
 
 def _rows(plan: StudyPlan, run: RecordedRun) -> pd.DataFrame:
     curve = cut(run.curve[CURVE_COLUMNS], plan.budget[run.key[0]])
-    return curve.assign(study=plan.study, source=run.source, interval=float("nan"))
+    unprinted = float("nan")
+    return curve.assign(
+        study=plan.study, source=run.source, interval=unprinted, num_seeds=unprinted
+    )
 
 
 def _name(key: tuple[str, str, int]) -> str:
@@ -182,8 +187,37 @@ def _status(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> S
         "missing": listed(lambda key: key not in runs),
         "archive": listed(lambda key: key in runs and runs[key].source == "archive"),
         "other_code": listed(lambda key: key in runs and not runs[key].same_code),
+        "short": _short(plan, runs),
         "versions": versions,
     }
+
+
+def _short(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> list[dict[str, Any]]:
+    """Runs that stop where an episode as long as their task's longest would still fit."""
+    curves = {key: cut(training(run.curve), plan.budget[key[0]]) for key, run in runs.items()}
+    longest: dict[str, int] = {}
+    for (task, *_), curve in curves.items():
+        longest[task] = max(longest.get(task, 1), 0 if curve.empty else int(curve["length"].max()))
+    listed = []
+    for task, variant, seed in (key for key in plan.planned if key in curves):
+        curve, budget = curves[task, variant, seed], plan.budget[task]
+        last = 0 if curve.empty else int(curve["env_step"].max())
+        if budget - last >= longest[task]:
+            run = {"task": task, "variant": variant, "seed": seed}
+            listed.append(run | {"reached": last / budget})
+    return listed
+
+
+def reached(status: Status, task: str, variants: Sequence[str]) -> float:
+    """Share of the budget that the shortest run of these variants reached; NaN without a run."""
+    if not any(seeds_of(status, "finished", task, variant) for variant in variants):
+        return float("nan")
+    shares = [
+        float(run["reached"])
+        for run in status["short"]
+        if run["task"] == task and run["variant"] in variants
+    ]
+    return min(shares, default=1.0)
 
 
 def seeds_of(status: Status, listed: str, task: str, variant: str) -> list[int]:

@@ -4,7 +4,7 @@ Tests work on a mean, a standard deviation and a number of seeds, so that our ru
 rows, of which only these are known, go through the same code.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,6 @@ from unirl_repro.analysis.curves import CONFIDENCE
 
 SIGNIFICANCE = 0.05
 NUM_RESAMPLES = 2000
-PUBLISHED_SEEDS = 5
 TRIMMED = 0.25  # at each end: what is left is the interquartile mean
 
 
@@ -74,16 +73,14 @@ def summarise(values: ArrayLike) -> Summary:
     return Summary(mean, spread, len(finite))
 
 
-def summary_of_interval(
-    mean: float, half_width: float, num_seeds: int = PUBLISHED_SEEDS
-) -> Summary:
+def summary_of_interval(mean: float, half_width: float, num_seeds: int) -> Summary:
     """Recover a sample's summary from a published interval.
 
     Parameters
     ----------
     mean, half_width : float
         As printed: mean ± half-width at `CONFIDENCE`.
-    num_seeds : int, default 5
+    num_seeds : int
         Seeds behind the interval.
 
     Returns
@@ -128,20 +125,22 @@ def t_test(first: Summary, second: Summary, *, equal_variance: bool = True) -> f
     return float(test.pvalue)
 
 
-def compare_to_best(samples: Mapping[str, Summary]) -> pd.DataFrame:
+def compare_to_best(samples: Mapping[str, Summary], repeated: Collection[str] = ()) -> pd.DataFrame:
     """Test each algorithm against the one with the highest mean (the rule of Table 1).
 
     Parameters
     ----------
     samples : mapping of str to Summary
         One task's algorithms.
+    repeated : collection of str, default ()
+        Those that repeat another's runs: no comparison of their own, so Holm counts them not.
 
     Returns
     -------
     DataFrame
         Index: the algorithms. `p_student`, `p_welch`: against the best, NaN for the best itself
-        and where a side has one seed; `p_holm`: Welch's, corrected for the number of comparisons;
-        `bold`: has a value, and is not significantly worse than the best by Student's test. An
+        and where a side has one seed; `p_holm`: Welch's, corrected for the number of comparisons,
+        NaN for what is repeated; `bold`: has a value, and is not significantly worse than the best by Student's test. An
         algorithm of one seed cannot be tested: bold only if it is the best. Where means tie, each
         of the best is bold.
     """
@@ -152,11 +151,12 @@ def compare_to_best(samples: Mapping[str, Summary]) -> pd.DataFrame:
     )
     student = [_against(best, sample, equal_variance=True) for sample in samples.values()]
     welch = [_against(best, sample, equal_variance=False) for sample in samples.values()]
+    family = [np.nan if n in repeated else p for n, p in zip(samples, welch, strict=True)]
     return pd.DataFrame(
         {
             "p_student": student,
             "p_welch": welch,
-            "p_holm": holm(np.array(welch, float)),
+            "p_holm": holm(np.array(family, float)),
             "bold": [
                 sample.mean == best.mean or p >= SIGNIFICANCE
                 for sample, p in zip(samples.values(), student, strict=True)
