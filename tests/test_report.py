@@ -10,6 +10,7 @@ import pytest
 
 from tests.analysis.frame_maker import make_study
 from unirl_repro import figures, report, tables
+from unirl_repro.config import load_config
 from unirl_repro.deviations import DEVIATIONS
 from unirl_repro.envs.tasks import TASKS
 
@@ -100,6 +101,47 @@ def test_missing_seeds_are_named(results):
     text = (results / "what_ran.tex").read_text()
     assert "29 of 30" in text
     assert re.search(r"SAC on \\texttt\{hopper.*?200\} 4/5", text)
+
+
+def test_short_runs_and_their_share_of_the_budget_are_named(results):
+    line = macros(results)["ShortRuns"]
+    assert line.startswith(r"5 of 29 runs stop before their budget and reach 50\% of it")
+    assert r"& 5 (at 50\%) &" in (results / "what_ran.tex").read_text()
+
+
+def test_recorded_short_runs_are_named_and_whole_runs_are_not(tmp_path):
+    def short_runs(**options):
+        _, status = make_study(FIGURE, **options)
+        (tmp_path / "status.json").write_text(json.dumps(status))
+        report.write_macros("paper", [tmp_path / "status.json"], [], tmp_path / "macros.tex")
+        return macros(tmp_path)["ShortRuns"]
+
+    tasks = ("hopper-200",)
+    recorded = short_runs(tasks=tasks, shorter=tasks, archive=tasks)
+    assert recorded.startswith("5 of 5 runs (5 of them recorded runs) stop")
+    assert short_runs(tasks=tasks, archive=tasks) == ""
+
+
+def test_deviations_state_the_budgets_and_sizes_of_the_configuration():
+    config = load_config(PAPER.parent / "config.yaml")
+    budgets = {entry.steps for entry in config.budgets["unified_rl"].values()}
+    said = re.search(r"We take (.*?) for now", DEVIATIONS["R1"].text).group(1)
+    assert {int(n.replace(",", "")) for n in re.findall(r"\d+,\d+", said)} == budgets
+    smoke, quick = config.scales["smoke"], config.scales["quick"]
+    sizes = {*smoke.parameters["sac"]["hidden"], *quick.parameters["sac"]["hidden"]}
+    updates = quick.parameters["sac"]["updates_per_step"]
+    expected = sizes | {smoke.episodes, updates, *quick.budgets.values()}
+    said = re.findall(r"\d+(?:,\d+)?", DEVIATIONS["R2"].text)
+    assert {int(n.replace(",", "")) for n in said} == expected
+
+
+def test_deviations_are_filled_with_the_constants_and_cite(results):
+    text = (results / "deviations.tex").read_text()
+    assert "from 2,000 bootstrap resamples" in text
+    assert "at most 100 equal cells" in text
+    keys = set(re.findall(r"@\w+\{(\w+),", (PAPER / "references.bib").read_text()))
+    cited = set(re.findall(r"\\citep\{(\w+)\}", text))
+    assert {"ball2023efficient", "haarnoja2018applications"} <= cited <= keys
 
 
 def test_all_deviations_and_tasks_are_listed(results):

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Deviation:
-    """One choice: what the paper says, what we do, how large the effect is where it is known."""
+    """One choice: what the paper says, what we do, how large the effect is where it is known.
+
+    The report fills the statistics' constants in where `text` names them in braces, and makes a
+    citation of ``[@key]``. Other numbers are typed; a test compares R1 and R2 with config.yaml.
+    """
 
     title: str
     text: str
@@ -103,19 +107,21 @@ DEVIATIONS: dict[str, Deviation] = {
     ),
     "A5": Deviation(
         "Target entropy",
-        "Minus the number of action dimensions, as in the SAC paper; unified_rl gives none. RLPD, "
+        "Minus the number of action dimensions, as in the SAC paper that learns the entropy "
+        "coefficient [@haarnoja2018applications]; unified_rl gives none. RLPD [@ball2023efficient], "
         "from which it takes its two changes, uses half of that.",
     ),
     "A6": Deviation(
         "SAC's settings in unified_rl",
         "Learning rate, batch size, discount, target step and replay capacity are not given; the "
-        "SAC paper's are used (3e-4, 256, 0.99, 0.005, a million).",
+        "SAC paper's [@haarnoja2018applications] are used (3e-4, 256, 0.99, 0.005, a million).",
     ),
     "A7": Deviation(
         "Learning the entropy coefficient",
         "The gradient is taken of its logarithm times the entropy gap (as public implementations "
-        "do), where Eq. 18 of the SAC paper has the coefficient itself: the same sign, another "
-        "step length under Adam.",
+        "do), where the temperature's objective of the SAC paper [@haarnoja2018applications] has "
+        "the coefficient itself: the same sign, another step length under Adam. Equation numbers in "
+        "the code are those of that paper's second version.",
     ),
     # --- R: runs
     "R1": Deviation(
@@ -129,30 +135,32 @@ DEVIATIONS: dict[str, Deviation] = {
     "R2": Deviation(
         "Small scales",
         "Scales smoke and quick run the same code with networks of 16 or 64 units, smaller batches "
-        "and budgets of thousands of steps; quick makes two gradient updates per step and takes the "
-        "tasks on which learning shows within its budget. No claim about the papers rests on them.",
+        "and budgets of 3 episodes or of 6,000 and 9,000 steps; quick makes 2 gradient updates per "
+        "step and takes the tasks on which learning shows within its budget. No claim about the "
+        "papers rests on them.",
     ),
     # --- S: statistics
     "S1": Deviation(
         "Confidence intervals",
-        "unified_rl prints 95% intervals and does not say how they were made. We use Student's t "
+        "unified_rl prints {confidence} intervals and does not say how they were made. We use Student's t "
         "interval over seeds, and read the printed intervals as t intervals of five seeds.",
     ),
     "S2": Deviation(
         "Curves on a grid",
         "unified_rl does not say how curves of different seeds were aligned or smoothed. We take "
-        "the mean of each curve over each of at most 100 equal cells of the budget; nothing else "
+        "the mean of each curve over each of at most {num_points} equal cells of the budget; nothing else "
         "is smoothed. At each point the mean is over the seeds that reached it.",
     ),
     "S3": Deviation(
         "Average over training",
         "Each environment step counts once: the mean episode return is weighted by episode length. "
-        "A run that stopped before its budget is averaged over the steps it has, and is marked.",
+        "A run that stopped before its budget is averaged over the steps it has, is marked, and is "
+        "not tested against the published number, nor is any run of a scale other than paper.",
     ),
     "S4": Deviation(
         "The t-test of Table 1",
         "unified_rl names a Student t-test, not its kind. We use the unpaired, two-sided test at "
-        "5%. Bold type needs at least two algorithms that ran. Whether published rows are bold is "
+        "{significance}. Bold type needs at least two algorithms that ran. Whether published rows are bold is "
         "computed from their printed means and intervals.",
     ),
     "S5": Deviation(
@@ -169,9 +177,10 @@ DEVIATIONS: dict[str, Deviation] = {
     ),
     "S7": Deviation(
         "Statistics beside the paper's",
-        "Interquartile mean and probability of improvement with percentile intervals from 2,000 "
-        "bootstrap resamples of the seeds within each task; Welch's test with Holm's correction. "
-        "unified_rl has none of these.",
+        "Interquartile mean and probability of improvement with percentile intervals from "
+        "{num_resamples} bootstrap resamples of the seeds within each task; Welch's test with Holm's correction "
+        "(the row max(MBRL,SAC) repeats another's runs and is not counted). unified_rl has none of "
+        "these.",
     ),
     # --- P: the report
     "P1": Deviation(

@@ -23,7 +23,7 @@ from unirl_repro.analysis import latex
 from unirl_repro.analysis.curves import CONFIDENCE, NUM_POINTS
 from unirl_repro.analysis.frames import Status
 from unirl_repro.analysis.latex import escape, macro_name, newcommand
-from unirl_repro.analysis.statistics import NUM_RESAMPLES, PUBLISHED_SEEDS, SIGNIFICANCE
+from unirl_repro.analysis.statistics import NUM_RESAMPLES, SIGNIFICANCE
 from unirl_repro.analysis.style import look
 from unirl_repro.deviations import DEVIATIONS
 from unirl_repro.envs.table import rows  # the task list: imports no environment
@@ -35,7 +35,8 @@ SCALE_MEANING = {
     "quick": "A chosen subset of the runs, each with a budget of its own at which learning is "
     "visible. These budgets are far below the papers': differences from published numbers are "
     "expected and decide nothing.",
-    "paper": "The papers' tasks, seeds and budgets, as far as the documents state them.",
+    "paper": "The papers' tasks and seeds; budgets as argued in deviation R1, since the documents "
+    "print no training lengths.",
 }
 REPORT_PACKAGES = ("numpy", "pandas", "scipy", "statsmodels", "rliable", "matplotlib", "seaborn")
 LATEX_PACKAGES = "latexmk texlive-latex-recommended texlive-science lmodern"
@@ -57,9 +58,10 @@ def write_macros(scale: str, statuses: Sequence[Path], tables: Sequence[Path], o
     tables : sequence of Path
         tables/<study>.csv of each table.
     out : Path
-        macros.tex. A study has ``\<Study>Planned``, ``Finished``, ``Missing``, ``Archive`` and
-        ``OtherCode``; a number of a table has ``\<Study><Statistic><Variant>[<Task>]``, with
-        ``Published`` and so on behind it.
+        macros.tex. A study has ``\<Study>Planned``, ``Finished``, ``Missing``, ``Archive``,
+        ``OtherCode`` and ``Short``; a number of a table has
+        ``\<Study><Statistic><Variant>[<Task>]``, with ``Published`` and so on behind it.
+        ``\ShortRuns`` says how far runs went that stopped before their budget.
     """
     macros = {
         "Scale": escape(scale),
@@ -68,10 +70,11 @@ def write_macros(scale: str, statuses: Sequence[Path], tables: Sequence[Path], o
         "SignificancePercent": rf"{SIGNIFICANCE:.0%}".replace("%", r"\%"),
         "GridPoints": str(NUM_POINTS),
         "NumResamples": latex.thousands(NUM_RESAMPLES),
-        "PublishedSeeds": str(PUBLISHED_SEEDS),
     }
-    for path in statuses:
-        macros |= _status_macros(_read(path))
+    read = [_read(path) for path in statuses]
+    macros["ShortRuns"] = escape(_short_line(read))
+    for status in read:
+        macros |= _status_macros(status)
     for path in tables:
         macros |= _table_macros(path.stem, pd.read_csv(path))
     lines = [newcommand(name, content) for name, content in macros.items()]
@@ -79,10 +82,32 @@ def write_macros(scale: str, statuses: Sequence[Path], tables: Sequence[Path], o
 
 
 def _status_macros(status: Status) -> dict[str, str]:
-    lists = ("planned", "finished", "missing", "archive", "other_code")
+    lists = ("planned", "finished", "missing", "archive", "other_code", "short")
     return {macro_name(status["study"], name): str(len(status[name])) for name in lists} | {
         macro_name(status["study"], "num_versions"): str(len(status["versions"]))
     }
+
+
+def _short_line(statuses: Sequence[Status]) -> str:
+    """How many runs stop before their budget, and where; nothing if none does."""
+    keys = ("task", "variant", "seed")
+    finished = {tuple(run[k] for k in keys) for status in statuses for run in status["finished"]}
+    archive = {tuple(run[k] for k in keys) for status in statuses for run in status["archive"]}
+    short = {tuple(run[k] for k in keys) for status in statuses for run in status["short"]}
+    if not short:
+        return ""
+    recorded = len(short & archive)
+    origin = f" ({recorded} of them recorded runs)" if recorded else ""
+    reached = [run["reached"] for status in statuses for run in status["short"]]
+    return (
+        f"{len(short)} of {len(finished)} runs{origin} stop before their budget and reach "
+        f"{_span(reached)} of it: curves end there, and averages over training are over that part."
+    )
+
+
+def _span(shares: Sequence[float]) -> str:
+    low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _table_macros(study: str, rows: pd.DataFrame) -> dict[str, str]:
@@ -111,11 +136,22 @@ def _formatted(statistic: str, value: float) -> str:
 def write_deviations(out: Path) -> None:
     """Write the list of deviations, by id."""
     lines = [
-        rf"\item[{escape(name)}] \textbf{{{escape(deviation.title)}.}} {escape(deviation.text)}"
+        rf"\item[{escape(name)}] \textbf{{{escape(deviation.title)}.}} {_filled(deviation.text)}"
         for name, deviation in sorted(DEVIATIONS.items(), key=lambda item: _id_order(item[0]))
     ]
     body = lines or [r"\item[--] None is recorded."]
     _write(out, [r"\begin{description}", *body, r"\end{description}"])
+
+
+def _filled(text: str) -> str:
+    """A deviation's text with the code's constants filled in, and [@key] as a citation."""
+    text = text.format(
+        num_points=NUM_POINTS,
+        num_resamples=f"{NUM_RESAMPLES:,}",
+        confidence=f"{CONFIDENCE:.0%}",
+        significance=f"{SIGNIFICANCE:.0%}",
+    )
+    return re.sub(r"\[@(\w+)\]", r"\\citep{\1}", escape(text))
 
 
 def _id_order(name: str) -> tuple[str, int]:
@@ -146,14 +182,20 @@ def write_what_ran(statuses: Sequence[Path], out: Path) -> None:
             f"{len(status['finished'])} of {len(status['planned'])}",
             str(len(status["archive"])),
             str(len(status["other_code"])),
+            _short_cell(status),
             str(len(status["versions"])),
         ]
         for status in read
     ]
-    head = [r"Study & runs & archived & other code & sets of versions \\"]
+    head = [r"Study & runs & archived & other code & stop early & sets of versions \\"]
     missing = [_missing_line(status) for status in read if status["missing"]]
-    table = [r"\begin{center}", latex.tabular("lrrrr", head, body), r"\end{center}"]
+    table = [r"\begin{center}", latex.tabular("lrrrrr", head, body), r"\end{center}"]
     _write(out, table + ([r"\noindent " + " ".join(missing)] if missing else []))
+
+
+def _short_cell(status: Status) -> str:
+    shares = [run["reached"] for run in status["short"]]
+    return escape(f"{len(shares)} (at {_span(shares)})") if shares else "0"
 
 
 def _missing_line(status: Status) -> str:
