@@ -139,6 +139,15 @@ def test_an_empty_archive_lists_nothing_and_verifies_nothing(tmp_path):
     assert CliRunner().invoke(app, ["archive", "add", str(tmp_path), *folder]).exit_code == 1
 
 
+def test_only_runs_of_scale_paper_are_recorded_by_command(tmp_path):
+    assert call(*RUN, "--out", str(tmp_path / "run"), "--budget", "60")[0] == 0
+    folder = ("--archive", str(tmp_path / "archive"))
+    added = CliRunner().invoke(app, ["archive", "add", str(tmp_path / "run"), *folder])
+    assert added.exit_code == 1
+    assert "is a run of scale smoke; recorded are runs of scale paper" in added.stderr
+    assert not (tmp_path / "archive").exists()
+
+
 def test_starting_imports_nothing_heavy():
     code = "import sys, unirl_repro.cli; print(*sys.modules)"
     done = subprocess.run(

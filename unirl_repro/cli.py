@@ -234,14 +234,18 @@ def add(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
     archive: ArchiveOption = ARCHIVE,
 ) -> None:
-    """Record finished runs, where no longer ones of their kind are recorded.
+    """Record finished runs of scale paper, where no longer ones of their kind are recorded.
 
     Example: unirl-repro archive add results/paper/runs/cartpole-200/sac_rlpd/seed*
     """
     from unirl_repro.campaign import archive as recorded
 
+    from unirl_repro.config import load_config
+
     with _messages(recorded.ArchiveError):
+        config = load_config(CONFIG)
         for run in runs:
+            recorded.check_planned(run, config)
             typer.echo(recorded.add(run, archive).message)
 
 

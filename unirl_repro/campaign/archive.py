@@ -134,7 +134,8 @@ def add(run_directory: Path, archive: Path) -> Addition:
     Raises
     ------
     ArchiveError
-        If the folder is not a whole run of this project; nothing is written then.
+        If the folder is not a whole run of this project, or one with other settings is recorded
+        at its place; nothing is written then.
     """
     record = read_run(run_directory)
     spec = recorded_spec(record, run_directory)
@@ -143,11 +144,15 @@ def add(run_directory: Path, archive: Path) -> Addition:
     steps = record["budget_reached"]
     message = f"{place}: recorded, {steps} steps"
     if (place / "run.json").exists():
-        before = _usable(place)
+        before = _undamaged(place)
         if before is None:
-            message += "; the one before could not be used"
-        elif spec_hash(recorded_spec(before, place)) != spec_hash(spec):
-            message += "; the one before had other settings"
+            message += "; the one before was damaged"
+        elif other := _other_settings(before, place, spec):
+            raise ArchiveError(
+                f"{run_directory}: has other settings than the run recorded at {place}, of "
+                f"{before['budget_reached']} steps ({other}). To replace that one, remove its "
+                "folder first."
+            )
         elif before["budget_reached"] > steps:
             longer = before["budget_reached"]
             return Addition(
@@ -159,6 +164,30 @@ def add(run_directory: Path, archive: Path) -> Addition:
             message += f"; the one before had {before['budget_reached']}"
     _copy(run_directory, record, place)
     return Addition(place, True, message)
+
+
+def check_planned(run_directory: Path, config: Config, scale: str = "paper") -> None:
+    """Refuse a run that is not the one which the configuration has at a scale.
+
+    Raises
+    ------
+    ArchiveError
+        If its settings are others, or the folder is not a whole run; the text names what differs.
+    """
+    spec = recorded_spec(read_run(run_directory), run_directory)
+    try:
+        planned = {s: config.spec(*spec.key, s, spec.budget) for s in config.scales}
+    except ConfigError as error:
+        raise ArchiveError(f"{run_directory}: is not a run of config.yaml: {error}") from error
+    scales = [s for s, known in planned.items() if spec_hash(known) == spec_hash(spec)]
+    if scale in scales:
+        return
+    own = f"is a run of scale {scales[0]}" if scales else f"is no run of scale {scale} today"
+    differing = _differing(planned[scale], spec, ("at that scale", "here"))
+    raise ArchiveError(
+        f"{run_directory}: {own}; recorded are runs of scale {scale} with today's settings "
+        f"({differing}). Train it with --scale {scale}."
+    )
 
 
 def entries(archive: Path) -> list[Entry]:
@@ -420,14 +449,35 @@ def _entry(directory: Path) -> Entry:
     )
 
 
-def _usable(place: Path) -> dict[str, Any] | None:
-    """The manifest of what is recorded at a place; None if it is damaged or not of today."""
+def _undamaged(place: Path) -> dict[str, Any] | None:
+    """The manifest of what is recorded at a place; None if it is damaged."""
     try:
-        record = read_run(place)
-        recorded_spec(record, place)
+        return read_run(place)
     except ArchiveError:
         return None
-    return record
+
+
+def _other_settings(record: dict[str, Any], place: Path, spec: RunSpec) -> str:
+    """In what a recorded run differs from a spec; empty if it is the same run."""
+    try:
+        recorded = recorded_spec(record, place)
+    except ArchiveError as error:
+        return str(error)
+    return _differing(recorded, spec, ("there", "here"))
+
+
+def _differing(one: RunSpec, other: RunSpec, where: tuple[str, str]) -> str:
+    """The settings in which two runs differ, with the values of both."""
+    left, right = (spec.identity() for spec in (one, other))
+    pairs = [("", left, right)]
+    pairs += [(f"{key}.", left[key], right[key]) for key in ("task", "parameters")]
+    told = [
+        f"{prefix}{key}: {first.get(key)} {where[0]}, {second.get(key)} {where[1]}"
+        for prefix, first, second in pairs
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key) != second.get(key) and not isinstance(first.get(key), dict)
+    ]
+    return "; ".join(told)
 
 
 def _copy(source: Path, record: dict[str, Any], place: Path) -> None:
