@@ -140,7 +140,8 @@ def write_deviations(out: Path) -> None:
         for name, deviation in sorted(DEVIATIONS.items(), key=lambda item: _id_order(item[0]))
     ]
     body = lines or [r"\item[--] None is recorded."]
-    _write(out, [r"\begin{description}", *body, r"\end{description}"])
+    tight = r"\setlength{\itemsep}{1pt}\setlength{\parsep}{1pt}"
+    _write(out, [r"\begin{description}" + tight, *body, r"\end{description}"])
 
 
 def _filled(text: str) -> str:

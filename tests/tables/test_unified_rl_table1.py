@@ -205,6 +205,12 @@ def test_runs_that_stop_early_are_marked_and_named():
     assert r"stops before the budget: SAC on Hopper 50\%." in tex(table, status)
 
 
+def test_runs_that_all_stop_at_one_share_have_one_note():
+    tasks = (HOPPER, "ant-100")
+    frame, status = make_study(STUDY, tasks=tasks, shorter=tasks)
+    assert r"stops before the budget, at 50\% of it." in tex(rows(frame, status), status)
+
+
 def test_archived_runs_and_runs_of_other_code_are_marked():
     frame, status = make_study(STUDY, tasks=(HOPPER,), archive=(HOPPER,), other_code=(HOPPER,))
     text = tex(rows(frame, status), status)

@@ -392,10 +392,14 @@ def _notes_tex(rows: pd.DataFrame) -> str:
     notes = ["† Holds archived runs."] if "†" in used else []
     notes += ["‡ Holds runs recorded with other code."] if "‡" in used else []
     short = returns[returns["reached"] < 1]
-    if len(short):
-        listed = ", ".join(
-            f"{look(row['variant']).name} on {task_name(row['task'])} {row['reached']:.0%}"
-            for row in short.to_dict("records")
-        )
-        notes.append(f"§ The shortest run stops before the budget: {listed}.")
+    notes += [_short_note(short)] if len(short) else []
     return latex.escape(" ".join(notes))
+
+
+def _short_note(short: pd.DataFrame) -> str:
+    shares = [f"{share:.0%}" for share in short["reached"]]
+    if len(shares) > 1 and len(set(shares)) == 1:
+        return f"§ The shortest run stops before the budget, at {shares[0]} of it."
+    cells = zip(short["variant"], short["task"], shares, strict=True)
+    listed = ", ".join(f"{look(v).name} on {task_name(task)} {share}" for v, task, share in cells)
+    return f"§ The shortest run stops before the budget: {listed}."
