@@ -15,6 +15,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from unirl_repro.replay import Batch, Replay
 
 SEGMENT_BYTES = 16 * 2**20
 KEPT = 2
+TEMPORARY = re.compile(r"\..+\.\d+")  # names that `files.write_bytes` gives while writing
 
 
 class DamagedError(RuntimeError):
@@ -108,6 +110,12 @@ class Store:
         file.write(holder + "\n")
         file.flush()
         self._lock = file
+        self._sweep()
+
+    @property
+    def locked(self) -> bool:
+        """Whether this process has the run."""
+        return self._lock is not None
 
     def close(self) -> None:
         """Let go of the lock and of the open files."""
@@ -117,9 +125,18 @@ class Store:
         self._progress = self._lock = None
 
     def status(self) -> dict[str, Any]:
-        """The last status, or an empty one."""
+        """The last status; an empty one if there is none, or none that can be read.
+
+        It informs, and no result depends on it.
+        """
         path = self.directory / "status.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            print(f"warning: {path} cannot be read and counts for nothing: {error}", flush=True)
+            return {}
 
     def write_status(self, state: str, **details: Any) -> None:
         write_json(self.directory / "status.json", {"state": state, **details})
@@ -203,10 +220,7 @@ class Store:
         return None, problems
 
     def _load_one(self, path: Path) -> Checkpoint:
-        body, _, checksum = path.read_text().rstrip("\n").rpartition("\n")
-        if sha256(body.encode()) != checksum:
-            raise DamagedError(f"{path.name} does not match its checksum")
-        record = json.loads(body)
+        record = self._read_record(path)
         state = self._read_tensors(path.with_suffix(".pt").name, record["state_sha256"])
         replay = [Batch(*self._read_tensors(s["file"], s["sha256"])) for s in record["segments"]]
         self._check_progress(record)
@@ -215,6 +229,12 @@ class Store:
         self._segments = record["segments"]
         start = self._segments[0]["start"] if self._segments else 0
         return Checkpoint(record["step"], state, record["manifest"], replay, start)
+
+    def _read_record(self, path: Path) -> dict[str, Any]:
+        body, _, checksum = path.read_text().rstrip("\n").rpartition("\n")
+        if sha256(body.encode()) != checksum:
+            raise DamagedError(f"{path.name} does not match its checksum")
+        return json.loads(body)
 
     def _read_tensors(self, name: str, checksum: str) -> Any:
         content = (self.directory / name).read_bytes()
@@ -267,17 +287,28 @@ class Store:
                 part.replace(part.with_name(part.name + ".damaged"))
 
     def _prune(self) -> None:
-        """Remove all but the newest checkpoints, and the replay files that none of them names."""
+        """Remove all but the newest checkpoints, and the files that none of them names.
+
+        Nothing is removed beside a record that does not match its checksum: what it named is lost.
+        """
         paths = self._newest_first()
         for path in paths[KEPT:]:
             path.unlink()
-            path.with_suffix(".pt").unlink(missing_ok=True)
-        named = set()
-        for path in paths[:KEPT]:
-            record = json.loads(path.read_text().rstrip("\n").rpartition("\n")[0])
-            named |= {s["file"] for s in record["segments"]}
-        for path in self.directory.glob("replay-*.pt"):
+        try:
+            records = [self._read_record(path) for path in paths[:KEPT]]
+        except (DamagedError, UnicodeDecodeError) as error:
+            print(f"warning: {error}; older files stay until it is replaced", flush=True)
+            return
+        named = {s["file"] for record in records for s in record["segments"]}
+        named |= {path.with_suffix(".pt").name for path in paths[:KEPT]}
+        for path in [*self.directory.glob("replay-*.pt"), *self.directory.glob("step-*.pt")]:
             if path.name not in named:
+                path.unlink()
+
+    def _sweep(self) -> None:
+        """Remove what a killed process was writing: it has no name yet, so nothing counts on it."""
+        for path in self.directory.glob(".*"):
+            if TEMPORARY.fullmatch(path.name):
                 path.unlink()
 
 

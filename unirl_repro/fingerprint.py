@@ -2,8 +2,10 @@
 
 The code counts as syntax trees without docstrings and comments, over the closure of the modules
 that the loop, the algorithm and the task's suite import. Pages that all algorithms share (tables
-and registries) count only by the values resolved into the spec. Nothing is imported to find out:
-sources are read as text, so this needs neither torch nor mujoco.
+and registries) count only by the values resolved into the spec. The engine (lock, checkpoints,
+signals, manifest) carries a run out and leaves its results alone, which the resume tests compare
+byte for byte: mending it makes no finished run stale. Nothing is imported to find out: sources are
+read as text, so this needs neither torch nor mujoco.
 """
 
 import ast
@@ -24,6 +26,7 @@ SHARED_PAGES = frozenset(
     f"{PACKAGE}.{name}"
     for name in ("config", "envs.tasks", "explain", "fingerprint", "hyperparameters", "registry")
 )
+ENGINE = frozenset(f"{PACKAGE}.{name}" for name in ("checkpoint", "files", "run", "stopping"))
 _DIGITS = 24
 
 
@@ -83,7 +86,7 @@ def meaning(source: str) -> str:
 
 def _roots(spec: RunSpec) -> tuple[str, ...]:
     agent = ALGORITHMS[spec.algorithm].module
-    return (f"{PACKAGE}.run", agent, f"{PACKAGE}.envs.{spec.task.suite}")
+    return (f"{PACKAGE}.loop", agent, f"{PACKAGE}.envs.{spec.task.suite}")
 
 
 @cache
@@ -92,7 +95,7 @@ def _closure(roots: tuple[str, ...], source: Path) -> frozenset[str]:
     waiting = [name for root in roots for name in _with_parents(root)]
     while waiting:
         name = waiting.pop()
-        if name in found or name in SHARED_PAGES:
+        if name in found or name in SHARED_PAGES | ENGINE:
             continue
         found.add(name)
         waiting.extend(_imports(name, source))

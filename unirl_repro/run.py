@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import resource
-import signal
 import socket
 import subprocess
 import time
@@ -18,16 +17,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from unirl_repro.checkpoint import Checkpoint, Store
-from unirl_repro.config import RunSpec
+from unirl_repro.checkpoint import Checkpoint, DamagedError, Store
+from unirl_repro.config import RunSpec, check_choice
 from unirl_repro.files import sha256, write_bytes, write_json
 from unirl_repro.fingerprint import code_hash, fingerprint, spec_hash
 from unirl_repro.loop import CURVE_COLUMNS, METRIC_COLUMNS, MismatchError, Trainer
+from unirl_repro.stopping import Stop
 
 # Distributions whose version a run's results may depend on; torch and Python come beside them.
 VERSIONED = ("numpy", "mujoco", "gymnasium")
@@ -101,12 +100,14 @@ def train(spec: RunSpec, checkpoints: Path, out: Path, options: Options) -> dict
     DamagedError
         If all of its checkpoints are damaged.
     """
+    check_choice("--device", options.device, ("cpu", "cuda"), "command line")
     torch.set_num_threads(1)  # one run, one thread: the same bytes on any number of cores
     session = _Session(spec, checkpoints, out, options)
-    try:
-        return session.run()
-    finally:
-        session.store.close()
+    with session.stop:
+        try:
+            return session.run()
+        finally:
+            session.store.close()
 
 
 class _Session:
@@ -116,12 +117,12 @@ class _Session:
         self.spec, self.out, self.options = spec, out, options
         self.fingerprint = fingerprint(spec)
         self.store = Store(checkpoints / self.fingerprint)
+        self.stop = Stop(GRACE_SECONDS, self._leave)
         self.started = time.monotonic()
-        self.saving_seconds = 0.0
-        self.saved_step = 0
-        self.step = 0
-        self.stop_signal: str | None = None
-        self.earlier: list[dict[str, Any]] = []  # segments of earlier attempts
+        self.saving_seconds = self.last_save_seconds = 0.0
+        self.step = self.saved_step = 0
+        self.segment: dict[str, Any] = {}  # of this attempt
+        self.earlier: list[dict[str, Any]] = []  # those of earlier ones
         self.last_return: float | None = None
 
     def run(self) -> dict[str, Any]:
@@ -132,49 +133,50 @@ class _Session:
                 f"{before['reason']} (marked fatal in {self.store.directory / 'status.json'}; "
                 "mend the cause and start again with --retry-fatal, or change the code or settings)"
             )
-        reached = self._last_step_seen()
-        checkpoint, problems = self.store.load()
-        for problem in problems:
-            print(f"warning: {problem}; going on from the one before", flush=True)
-        if checkpoint is not None and checkpoint.step >= self.spec.budget:
-            return self._write_results(checkpoint.manifest)
         try:
-            return self._train(checkpoint, reached)
-        except (StoppedError, MismatchError):
+            return self._resume(before)
+        except StoppedError:
             raise
         except Exception as error:
             self._record_failure(error, before)
             raise
 
-    def _train(self, checkpoint: Checkpoint | None, reached: int) -> dict[str, Any]:
-        """`reached` is how far the attempt before got, whether or not it was saved."""
+    def _resume(self, before: dict[str, Any]) -> dict[str, Any]:
+        reached = self._last_step_seen()
+        checkpoint, problems = self.store.load()
+        for problem in problems:
+            print(f"warning: {problem}; going on from the one before", flush=True)
+        if checkpoint is not None:
+            self.earlier = checkpoint.manifest["segments"]
+            self.step = self.saved_step = checkpoint.step
+        self._account_for(before, reached)
+        if checkpoint is not None and checkpoint.step >= self.spec.budget:
+            return self._write_results(checkpoint.manifest | {"segments": self.earlier})
+        return self._train(checkpoint)
+
+    def _train(self, checkpoint: Checkpoint | None) -> dict[str, Any]:
         if checkpoint is not None:
             self._check_versions(checkpoint.manifest)
-            self.earlier = checkpoint.manifest["segments"]
-            self._close_segment(self.earlier[-1], reached)
-            self.step = self.saved_step = checkpoint.step
-        elif reached:
-            lost = self._header() | {"start_step": 0, "stop_step": 0}
-            self.earlier = [lost | {"reached_step": reached, "reason": "killed"}]
-        self._install_signals()
         self.segment = self._header() | {"start_step": self.step}
-        self.store.write_status("running", step=self.step, holder=_holder())
+        self._write_status("running", step=self.step, holder=_holder())
         trainer = Trainer(self.spec, torch.device(self.options.device), self._emit)
         if checkpoint is not None:
             trainer.restore(checkpoint)
-            checkpoint = None  # its copy of the replay is no longer needed
+            checkpoint.replay.clear()  # the trainer has a copy, and memory is short
         self._loop(trainer)
-        reason = self.stop_signal or "finished"
-        manifest = self._save(trainer, reason)
-        if self.stop_signal:
-            self.store.write_status("stopped", reason=reason, step=self.step)
-            raise StoppedError(f"stopped by {reason} at step {self.step}, checkpoint written")
-        return self._write_results(manifest)
+        if trainer.env_step >= self.spec.budget:
+            return self._write_results(self._save(trainer, "finished"))
+        assert self.stop.requested is not None
+        self._save(trainer, self.stop.requested)
+        self._write_status("stopped", reason=self.stop.requested, step=self.step)
+        raise StoppedError(
+            f"stopped by {self.stop.requested} at step {self.step}, checkpoint written"
+        )
 
     def _loop(self, trainer: Trainer) -> None:
         saved_at = reported_at = time.monotonic()
         first = self.step
-        while trainer.env_step < self.spec.budget and self.stop_signal is None:
+        while trainer.env_step < self.spec.budget and self.stop.requested is None:
             trainer.advance()
             self.step = trainer.env_step
             now = time.monotonic()
@@ -188,12 +190,11 @@ class _Session:
 
     def _interval(self) -> float:
         """Seconds between checkpoints: longer where they would take too large a share."""
-        last = getattr(self, "last_save_seconds", 0.0)
-        return max(self.options.checkpoint_every, last / SAVE_SHARE)
+        return max(self.options.checkpoint_every, self.last_save_seconds / SAVE_SHARE)
 
     def _save(self, trainer: Trainer, reason: str) -> dict[str, Any]:
         before = time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, 0)  # this is the safe point that a signal waited for
+        self.stop.disarm()  # this is the safe point that a signal waited for
         self.segment |= {
             "stop_step": self.step,
             "reached_step": self.step,
@@ -219,23 +220,12 @@ class _Session:
             if row.get("kind") == "train":
                 self.last_return = row["return"]
 
-    # Signals
-
-    def _install_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGALRM, self._on_late)
-
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop_signal = signal.Signals(number).name
-        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
-
-    def _on_late(self, number: int, frame: FrameType | None) -> None:
-        """No safe point came in time: leave, the last checkpoint is whole."""
-        step = self.saved_step
-        self.store.write_status("stopped", reason=self.stop_signal, step=step, saved=False)
-        print(f"stopped by {self.stop_signal} inside an update; resumes at step {step}", flush=True)
-        os._exit(75)
+    def _leave(self, name: str) -> None:
+        """No safe point came in time: the last checkpoint is whole, and says where it goes on."""
+        told = f"stopped by {name} away from a safe point; goes on at step {self.saved_step}\n"
+        os.write(1, told.encode())  # print may have been interrupted itself
+        if self.store.locked:
+            self._write_status("stopped", reason=name, step=self.saved_step, saved=False)
 
     # Records
 
@@ -249,13 +239,31 @@ class _Session:
         except (UnicodeDecodeError, json.JSONDecodeError):
             return 0
 
-    def _close_segment(self, segment: dict[str, Any], reached: int) -> None:
-        """The last checkpoint of an attempt that was killed still says "running"."""
-        if segment["reason"] == "running":
-            stopped = self.store.status()
-            late = stopped.get("state") == "stopped"
-            segment["reason"] = stopped["reason"] if late else "killed"
-        segment["reached_step"] = max(segment["reached_step"], reached)
+    def _account_for(self, before: dict[str, Any], reached: int) -> None:
+        """Write down what became of the attempt before, which may have left no checkpoint.
+
+        Parameters
+        ----------
+        before : dict
+            The status that it left.
+        reached : int
+            How far its rows got, whether or not they were saved.
+        """
+        ended = {"stopped": before.get("reason"), "failed": "failed", "fatal": "failed"}
+        reason = ended.get(before.get("state", ""), "killed")
+        last = before.get("segment")
+        if last is not None and last["started"] not in [s["started"] for s in self.earlier]:
+            lost = last | {"stop_step": last["start_step"], "reached_step": last["start_step"]}
+            self.earlier = [*before["earlier"], lost | {"reason": "running"}]
+        for segment in self.earlier:
+            if segment["reason"] == "running":
+                segment |= {"reason": reason, "reached_step": max(segment["reached_step"], reached)}
+            for end in ("start_step", "stop_step"):  # if the newest checkpoint was damaged
+                segment[end] = min(segment[end], self.step)
+
+    def _write_status(self, state: str, **details: Any) -> None:
+        attempt = {"segment": self.segment, "earlier": self.earlier} if self.segment else {}
+        self.store.write_status(state, **details, **attempt)
 
     def _check_versions(self, manifest: dict[str, Any]) -> None:
         now, then = self._header(), manifest["segments"][-1]
@@ -270,13 +278,18 @@ class _Session:
             )
 
     def _record_failure(self, error: Exception, before: dict[str, Any]) -> None:
-        """The same failure twice at the same step is one that no retry cures."""
-        reason = f"{type(error).__name__}: {error}"
-        record = {"reason": reason, "step": self.step}
+        """The same failure twice at the same step is one that no retry cures.
+
+        Unless it may lie with the machine: files, memory, libraries, a GPU.
+        """
+        record = {"reason": f"{type(error).__name__}: {error}", "step": self.step}
         again = before.get("state") == "failed" and all(before[k] == record[k] for k in record)
-        curable = isinstance(error, OSError | MemoryError)
+        machines: tuple[type[Exception], ...] = (OSError, MemoryError, ImportError, MismatchError)
+        if self.options.device == "cuda":
+            machines += (RuntimeError,)
+        fatal = isinstance(error, DamagedError) or (again and not isinstance(error, machines))
         try:
-            self.store.write_status("fatal" if again and not curable else "failed", **record)
+            self._write_status("fatal" if fatal else "failed", **record)
         except OSError as other:
             print(f"warning: status.json could not be written: {other}", flush=True)
 
@@ -292,7 +305,8 @@ class _Session:
             | {"parameters": manifest["parameters_sha256"]}
         }
         write_json(self.out / "run.json", record)
-        self.store.write_status("finished", step=record["budget_reached"])
+        self.stop.disarm()
+        self._write_status("finished", step=record["budget_reached"])
         return record
 
     def _manifest(self, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -306,8 +320,8 @@ class _Session:
             "fingerprint": self.fingerprint,
             "spec_hash": spec_hash(self.spec),
             "code_hash": code_hash(self.spec),
-            "git": _git(),
-            "container": os.environ.get("UNIRL_CONTAINER_DIGEST"),
+            "git": segments[-1].get("git", {}),
+            "container": segments[-1].get("container"),
             "segments": segments,
             "steps_per_second": steps / seconds if seconds else None,
             "peak_memory_mb": max(s.get("peak_memory_mb", 0.0) for s in segments),
@@ -336,16 +350,25 @@ def _segment_header(device: str, suite: str) -> dict[str, Any]:
     """Under which conditions an attempt runs."""
     versions = {name: version(name) for name in (*VERSIONED, *SUITE_PACKAGES.get(suite, ()))}
     versions |= {"python": platform.python_version(), "torch": torch.__version__}
-    capability = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    model = torch.cuda.get_device_name() if device == "cuda" else capability
+    model = torch.cuda.get_device_name() if device == "cuda" else _cpu_model()
     return {
         "device": device,
         "device_model": model,
         "threads": torch.get_num_threads(),
         "versions": versions,
+        "git": _git(),
+        "container": os.environ.get("UNIRL_CONTAINER_DIGEST"),
         "host": socket.gethostname(),
-        "started": _now(),
+        "started": datetime.now(UTC).isoformat(),  # to the microsecond: it tells attempts apart
     }
+
+
+def _cpu_model() -> str:
+    """The processor's name, and which of its instructions torch uses: both decide the last bit."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.machine()
+    return f"{name} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _at(record: dict[str, Any], path: str) -> Any:

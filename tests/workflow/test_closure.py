@@ -9,7 +9,7 @@ import pytest
 from tests.workflow.checkout import ROOT
 from unirl_repro.config import load_config
 from unirl_repro.envs.tasks import TASKS
-from unirl_repro.fingerprint import SHARED_PAGES, closure
+from unirl_repro.fingerprint import ENGINE, SHARED_PAGES, closure
 
 SUITES = {task.suite: task.id for task in TASKS.values()}
 # How a run is started and shown; what it computes does not depend on them.
@@ -47,5 +47,5 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 def test_what_a_run_imports_is_in_its_closure(suite, imported):
     spec = load_config(ROOT / "config.yaml").spec(SUITES[suite], "sac_rlpd", 0, "smoke")
     assert {f"unirl_repro.envs.{suite}", "unirl_repro.agents.sac"} <= imported[suite]
-    outside = imported[suite] - closure(spec) - SHARED_PAGES
+    outside = imported[suite] - closure(spec) - SHARED_PAGES - ENGINE
     assert {name for name in outside if not name.startswith(AROUND)} == set()
