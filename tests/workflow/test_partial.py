@@ -58,3 +58,15 @@ def test_a_partial_report_takes_recorded_runs_and_the_complete_one_does_not(chec
     status = json.loads(path.read_text())
     assert status["archive"] == [{"task": "walker2d-100", "variant": "mbrl", "seed": 1}]
     assert status["missing"] == []
+
+
+def test_a_damaged_recording_stops_no_partial_report(checkout: Checkout):
+    run = "walker2d-100/mbrl/seed1"
+    recorded = checkout.folder / "resources" / "archive" / run
+    recorded.parent.mkdir(parents=True)
+    (checkout.folder / "results/smoke/runs" / run).rename(recorded)
+    (recorded / "curve.parquet").write_bytes(b"")
+    planning = checkout.snakemake("-n", "paper_partial")
+    assert planning.returncode == 0, planning.stdout + planning.stderr
+    warning = f"warning: resources/archive/{run}/curve.parquet: is not the file"
+    assert planning.stderr.count(warning) == 1

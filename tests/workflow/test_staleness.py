@@ -1,5 +1,6 @@
 """What an edit makes stale, seen through Snakemake's own plans: by meaning, never by file times."""
 
+import json
 import shutil
 
 from tests.workflow.checkout import Checkout
@@ -83,3 +84,26 @@ def test_without_snakemakes_records_a_run_that_is_too_short_is_extended(checkout
     jobs = checkout.planned()
     assert "mbrl on walker2d-100, seed 0, is stale: it stands at 100 of 200 steps" in jobs
     assert checkout.trains() == {"sac_rlpd/0", "unified/0", "mbrl/0", "mbrl/1"}
+
+
+def test_recorded_runs_are_marked_anew_when_the_code_moves_on(checkout: Checkout):
+    runs = checkout.folder / "results/smoke/runs/walker2d-100"
+    recorded = checkout.folder / "resources/archive/walker2d-100"
+    shutil.copytree(runs, recorded)
+    shutil.rmtree(runs)
+    frame = "results/smoke/partial/frames/unified_rl_fig2"
+    done = checkout.snakemake(f"{frame}.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    status = json.loads((checkout.folder / f"{frame}.json").read_text())
+    assert (len(status["archive"]), status["other_code"]) == (2, [])
+    assert checkout.planned(f"{frame}.json") == set()
+
+    checkout.edit("unirl_repro/agents/sac.py", LOSS, LOSS.replace("-", "+"))
+    assert checkout.planned(f"{frame}.json") == {
+        "Put the finished curves of unified_rl_fig2 into one frame"
+    }
+    done = checkout.snakemake(f"{frame}.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    status = json.loads((checkout.folder / f"{frame}.json").read_text())
+    assert status["other_code"] == status["archive"]
+    assert checkout.planned(f"{frame}.json") == set()

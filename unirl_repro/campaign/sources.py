@@ -4,13 +4,16 @@ Read while the DAG is built, so this imports no pandas.
 """
 
 import json
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from unirl_repro.campaign.archive import matching
+from unirl_repro.campaign.archive import ArchiveError, matching
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.state import name, run_state
 from unirl_repro.config import Config, RunSpec
+from unirl_repro.fingerprint import code_hash
 
 ARCHIVE = Path("resources/archive")
 
@@ -22,16 +25,43 @@ def specs(config: Config, study: str, places: Places) -> list[RunSpec]:
 
 
 def source(spec: RunSpec, places: Places, archive: Path = ARCHIVE) -> Path | None:
-    """Folder of a run's results: its own if finished; in a partial report perhaps a recorded one."""
+    """Folder of a run's results: its own if finished; in a partial report perhaps a recorded one.
+
+    A recording that is damaged is none, with a warning.
+    """
     if run_state(spec, places).kind == "finished":
         return places.run(spec.key)
-    return matching(spec, archive) if places.partial else None
+    try:
+        return matching(spec, archive) if places.partial else None
+    except ArchiveError as error:
+        _warn(f"{error} Until then that run counts as not recorded.")
+        return None
 
 
-def available(config: Config, study: str, places: Places) -> dict[str, str]:
-    """What a partial frame would be made of: for each run that is there the hash of its curve."""
-    folders = {name(spec): source(spec, places) for spec in specs(config, study, places)}
-    return {run: read_manifest(f)["hashes"]["curve"] for run, f in folders.items() if f}
+@cache  # while the DAG is built, the same run is looked for again and again
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def available(
+    config: Config, study: str, places: Places, archive: Path = ARCHIVE
+) -> dict[str, tuple[str, str, bool]]:
+    """What a partial frame would be made of, and be marked with.
+
+    Returns
+    -------
+    dict
+        For each run that is there its folder, the hash of its curve, and whether today's code
+        means the same as the code that made it.
+    """
+    folders = {spec: source(spec, places, archive) for spec in specs(config, study, places)}
+    return {name(spec): _contribution(spec, f) for spec, f in folders.items() if f}
+
+
+def _contribution(spec: RunSpec, folder: Path) -> tuple[str, str, bool]:
+    manifest = read_manifest(folder)
+    same = manifest["code_hash"] == code_hash(spec)
+    return str(folder), manifest["hashes"]["curve"], same
 
 
 def manifests(statuses: list[Path], places: Places, archive: Path = ARCHIVE) -> list[Path]:
