@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from unirl_repro.campaign import archive
 from unirl_repro.cli import STOPPED, app
 from unirl_repro.config import load_config
 from unirl_repro.console import LINE_EVERY, Console
@@ -132,7 +134,67 @@ def test_the_table_of_tasks_is_printed_and_as_json_holds_every_task():
     assert all(task in CliRunner().invoke(app, ["tasks"]).stdout for task in TASKS)
 
 
-def test_an_empty_archive_lists_nothing_and_verifies_nothing(tmp_path):
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_an_empty_archive_cannot_be_verified(tmp_path, as_json):
+    done = CliRunner().invoke(app, ["archive", "verify", "--archive", str(tmp_path), *as_json])
+    assert done.exit_code == 1
+    assert f"{tmp_path}: no whole run that was trained on a CPU is recorded there" in done.stderr
+    assert done.stdout == ""
+
+
+def test_verify_says_which_verdicts_it_ends_with_1_for():
+    shown = CliRunner().invoke(app, ["archive", "verify", "--help"]).output
+    told = "Exit code 1: a run is different or damaged, or there is none to verify."
+    assert told in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        ("equal", 0),
+        ("other conditions", 0),
+        ("not comparable", 0),
+        ("different", 1),
+        ("damaged", 1),
+    ],
+)
+def test_verify_ends_with_what_its_help_says(tmp_path, monkeypatch, verdict, code):
+    finding = archive.Finding(tmp_path, verdict, 1, True, None, "as found")
+    monkeypatch.setattr(archive, "verify", lambda folder, episodes: finding)
+    monkeypatch.setattr("unirl_repro.cli._use_one_thread", lambda: None)
+    done = CliRunner().invoke(app, ["archive", "verify", str(tmp_path)])
+    assert (done.exit_code, done.stdout) == (code, "as found\n")
+
+
+@pytest.mark.parametrize(("command", "study"), [("figure", "table1"), ("table", "fig2")])
+def test_figure_and_table_name_the_studies_that_there_are(command, study):
+    for wrong in (f"unified_rl_{study}", "nonsense"):
+        done = CliRunner().invoke(app, [command, "--study", wrong, "--scale", "smoke"])
+        assert done.exit_code == 1
+        assert f"command line: study is '{wrong}'. Allowed: unified_rl_" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "study", "option", "target"),
+    [
+        ("figure", "unified_rl_fig2", (), "unified_rl_fig2"),
+        ("table", "unified_rl_table1", (), "unified_rl_table1"),
+        ("figure", "unified_rl_fig2", ("--partial",), "figures_partial"),
+        ("table", "unified_rl_table1", ("--partial",), "tables_partial"),
+    ],
+)
+def test_without_a_frame_it_is_told_what_makes_one(
+    tmp_path, monkeypatch, command, study, option, target
+):
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [command, "--study", study, "--scale", "paper", *option])
+    assert done.exit_code == 1
+    assert f"frames/{study}.parquet is not there yet" in done.stderr
+    assert f"snakemake -c2 {target} --config scale=paper" in done.stderr
+
+
+def test_an_empty_archive_lists_nothing_and_takes_no_folder_that_is_no_run(tmp_path):
     folder = ("--archive", str(tmp_path))
     listed = CliRunner().invoke(app, ["archive", "list", "--json", *folder])
     assert json.loads(listed.stdout) == []

@@ -127,10 +127,9 @@ def aggregate(study: StudyOption, scale: ScaleOption, partial: PartialOption = F
     Example: unirl-repro aggregate --study unified_rl_fig2 --scale quick --partial
     """
     from unirl_repro.campaign import collect
-    from unirl_repro.campaign.archive import ArchiveError
     from unirl_repro.config import check_choice, load_config
 
-    with _messages(collect.UnfinishedError, ArchiveError):
+    with _messages(collect.UnfinishedError):
         config, places = load_config(CONFIG), _places(scale, partial)
         check_choice("study", study, config.studies, "command line")
         status = collect.aggregate(config, study, places)
@@ -148,7 +147,9 @@ def figure(study: StudyOption, scale: ScaleOption, partial: PartialOption = Fals
 
     places = _places(scale, partial)
     with _messages(ValueError):
-        files = figures.write(study, *_frame(study, places), places.built / "figures" / study)
+        files = figures.write(
+            study, *_frame("figure", study, places), places.built / "figures" / study
+        )
     typer.echo("\n".join(map(str, files)))
 
 
@@ -162,7 +163,9 @@ def table(study: StudyOption, scale: ScaleOption, partial: PartialOption = False
 
     places = _places(scale, partial)
     with _messages(ValueError):
-        files = tables.write(study, *_frame(study, places), places.built / "tables" / study)
+        files = tables.write(
+            study, *_frame("table", study, places), places.built / "tables" / study
+        )
     typer.echo("\n".join(map(str, files)))
 
 
@@ -239,7 +242,6 @@ def add(
     Example: unirl-repro archive add results/paper/runs/cartpole-200/sac_rlpd/seed*
     """
     from unirl_repro.campaign import archive as recorded
-
     from unirl_repro.config import load_config
 
     with _messages(recorded.ArchiveError):
@@ -281,7 +283,10 @@ def verify(
     episodes: Annotated[int, typer.Option(min=1, help="Episodes with learning to repeat.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the start of recorded runs again and compare; exit code 1 if one is not the same.
+    """Run the start of recorded runs again and compare.
+
+    Exit code 1: a run is different or damaged, or there is none to verify. 0: each is equal,
+    differs under other conditions (versions, processor), or is not comparable on this machine.
 
     Example: unirl-repro archive verify resources/archive/cartpole-200/sac_rlpd/seed0
     """
@@ -290,6 +295,11 @@ def verify(
 
     with _messages(recorded.ArchiveError):
         folders = runs or [e.directory for e in recorded.one_for_each_algorithm(archive)]
+        if not folders:
+            raise recorded.ArchiveError(
+                f"{archive}: no whole run that was trained on a CPU is recorded there, so there is "
+                "nothing to verify. See `unirl-repro archive list`; add one: unirl-repro archive add"
+            )
         findings = [recorded.verify(folder, episodes) for folder in folders]
     told = (
         _json([asdict(f) for f in findings]) if as_json else "\n".join(f.message for f in findings)
@@ -317,9 +327,21 @@ def _places(scale: str, partial: bool) -> Any:
     return Places(scale, partial)
 
 
-def _frame(study: str, places: Any) -> tuple[Any, Any]:
+def _frame(kind: str, study: str, places: Any) -> tuple[Any, Any]:
+    """A study's frame and status; `kind` is what will be made of them, a figure or a table."""
     import pandas as pd
 
+    from unirl_repro.config import ConfigError, check_choice, load_config
+
+    studies = load_config(CONFIG).studies
+    check_choice("study", study, [s for s in studies if studies[s].kind == kind], "command line")
+    for path in (places.frame(study), places.status(study)):
+        if not path.exists():
+            target = f"{kind}s_partial" if places.partial else study
+            raise ConfigError(
+                f"{path} is not there yet. Make it, and the {kind} too: "
+                f"snakemake -c2 {target} --config scale={places.scale}"
+            )
     status = json.loads(places.status(study).read_text())
     return pd.read_parquet(places.frame(study)), status
 

@@ -176,7 +176,9 @@ def check_planned(run_directory: Path, config: Config, scale: str = "paper") -> 
     """
     spec = recorded_spec(read_run(run_directory), run_directory)
     try:
-        planned = {s: config.spec(*spec.key, s, spec.budget) for s in config.scales}
+        planned: dict[str, RunSpec] = {
+            s: config.spec(*spec.key, s, spec.budget) for s in config.scales
+        }
     except ConfigError as error:
         raise ArchiveError(f"{run_directory}: is not a run of config.yaml: {error}") from error
     scales = [s for s, known in planned.items() if spec_hash(known) == spec_hash(spec)]
