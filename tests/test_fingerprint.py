@@ -244,7 +244,7 @@ def test_other_packages_and_names_inside_modules_are_not_modules(package):
 
 
 def test_the_engine_is_not_followed(package):
-    files = {name: "import unirl_repro.a" for name in ("run", "checkpoint", "files", "stopping")}
+    files = dict.fromkeys(("run", "checkpoint", "files", "stopping"), "import unirl_repro.a")
     text = "\n".join(f"import unirl_repro.{name}" for name in files)
     assert package(loop=text, a="", **files) == set()
 

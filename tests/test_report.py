@@ -125,11 +125,14 @@ def test_recorded_short_runs_are_named_and_whole_runs_are_not(tmp_path):
 def test_deviations_state_the_budgets_and_sizes_of_the_configuration():
     config = load_config(PAPER.parent / "config.yaml")
     budgets = {entry.steps for entry in config.budgets["unified_rl"].values()}
-    said = re.search(r"We take (.*?) for now", DEVIATIONS["R1"].text).group(1)
-    assert {int(n.replace(",", "")) for n in re.findall(r"\d+,\d+", said)} == budgets
+    taken = re.search(r"We take (.*?) for now", DEVIATIONS["R1"].text)
+    assert taken
+    numbers = re.findall(r"\d+,\d+", taken.group(1))
+    assert {int(n.replace(",", "")) for n in numbers} == budgets
     smoke, quick = config.scales["smoke"], config.scales["quick"]
     sizes = {*smoke.parameters["sac"]["hidden"], *quick.parameters["sac"]["hidden"]}
     updates = quick.parameters["sac"]["updates_per_step"]
+    assert quick.budgets is not None
     expected = sizes | {smoke.episodes, updates, *quick.budgets.values()}
     said = re.findall(r"\d+(?:,\d+)?", DEVIATIONS["R2"].text)
     assert {int(n.replace(",", "")) for n in said} == expected

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-STOPPED = 75  # as sysexits' EX_TEMPFAIL: start it again and it goes on
+from unirl_repro.stopping import STOPPED
+
 CONFIG = Path("config.yaml")
 ARCHIVE = Path("resources/archive")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")

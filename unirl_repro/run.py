@@ -230,7 +230,7 @@ class _Session:
     # Records
 
     def _header(self) -> dict[str, Any]:
-        return _segment_header(self.options.device, self.spec.task.suite)
+        return segment_header(self.options.device, self.spec.task.suite)
 
     def _last_step_seen(self) -> int:
         """How far the attempt before got; what damage hides is for `Store.load` to report."""
@@ -346,7 +346,7 @@ def _parquet(table: Any) -> bytes:
     return table.to_parquet(index=False, compression="zstd")
 
 
-def _segment_header(device: str, suite: str) -> dict[str, Any]:
+def segment_header(device: str, suite: str) -> dict[str, Any]:
     """Under which conditions an attempt runs."""
     versions = {name: version(name) for name in (*VERSIONED, *SUITE_PACKAGES.get(suite, ()))}
     versions |= {"python": platform.python_version(), "torch": torch.__version__}

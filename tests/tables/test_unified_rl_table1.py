@@ -158,7 +158,9 @@ def test_only_runs_of_the_papers_length_are_tested_against_published(scale, shor
     differ = statistic(table, "tasks_that_differ_from_published")
     assert differ["num_tasks"] == comparable
     assert np.isfinite(differ["value"]) == comparable
-    line = re.search(r"^SAC & 1/6 & .*$", tex(table, status), re.M).group()
+    found = re.search(r"^SAC & 1/6 & .*$", tex(table, status), re.M)
+    assert found
+    line = found.group()
     assert line.split(" & ")[5] == ("1/1" if comparable else "--")
 
 

@@ -18,9 +18,9 @@ def changed(segments: list[dict[str, Any]], suite: str) -> list[str]:
     suite : str
         Of the run's task; its packages count too.
     """
-    from unirl_repro.run import _segment_header
+    from unirl_repro.run import segment_header
 
-    today = _segment_header("cpu", suite)
+    today = segment_header("cpu", suite)
     now = today["versions"] | {"processor": today["device_model"]}
     found = set()
     for segment in segments:
