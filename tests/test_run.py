@@ -15,6 +15,7 @@ import pytest
 
 import unirl_repro.run
 from tests.engine import Attempt, edit_manifest, results, run, saved_steps, small_spec
+from unirl_repro.campaign.conditions import why_not_compiled
 from unirl_repro.checkpoint import Store
 from unirl_repro.config import RunSpec
 from unirl_repro.fingerprint import fingerprint
@@ -121,6 +122,27 @@ def _kill_campaign(spec: RunSpec, folder: Path, undisturbed: Path, kills: int) -
         assert after["start_step"] == before["stop_step"] > 0
     assert executed <= 1.3 * spec.budget, f"{executed} steps for a budget of {spec.budget}"
     assert_same_run(folder / "killed", undisturbed)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("compiled", [False, True])
+def test_at_paper_sizes_a_killed_run_ends_as_if_undisturbed(compiled, tmp_path, whole):
+    """Other kernels than those of small networks, and other code where it is compiled."""
+    if compiled and (reason := why_not_compiled()):
+        pytest.skip(reason)
+    sizes = {"hidden": [256, 256], "batch_size": 256, "random_steps": 200}
+    spec = small_spec("sac_rlpd", task="hopper-200", budget=1000, compiled=compiled, **sizes)
+    attempt = Attempt(spec, tmp_path / "killed", checkpoint_every=0.05, prepare=_save_often)
+
+    def past_updates() -> bool:
+        return max(saved_steps(attempt.checkpoints), default=0) > 600
+
+    assert attempt.until(past_updates, seconds=200), attempt.wait()
+    attempt.signal(signal.SIGKILL)
+    assert attempt.wait().code == -signal.SIGKILL
+    assert Attempt(spec, tmp_path / "killed").wait(200).code == 0
+    assert manifest(tmp_path / "killed")["segments"][-1]["start_step"] > 600
+    assert_same_run(tmp_path / "killed", whole(spec))
 
 
 def test_an_attempt_lost_before_its_first_checkpoint_is_in_the_manifest(tmp_path):
