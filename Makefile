@@ -19,15 +19,15 @@ reproduce: setup  ## the main job: train at scale quick, build results/quick/pap
 report-paper: setup  ## the paper-scale report from recorded and finished runs, trains nothing (minutes)
 	@scripts/report.sh paper paper_partial
 
-smoke: setup  ## kick the tyres: each algorithm and each task once, figures and tables (5 min)
+smoke: setup  ## kick the tyres: each algorithm and each task once, figures and tables (3 min)
 	@snakemake -c2 smoke figures tables --config scale=smoke
 
-test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (15 min)
+test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (9 min)
 	pytest -n 2 --dist loadfile -m "not full"
 	@$(MAKE) --no-print-directory smoke
 	@snakemake -n --quiet rules --profile slurm
 
-test-full: setup  ## the long campaigns: kills, faults, every smoke cell (40 min more)
+test-full: setup  ## the long campaigns: 200 kills each, paper sizes, recorded runs repeated (15 min more)
 	pytest -n 2 --dist load -m full
 
 lint: setup  ## ruff, types, snakefmt, snakemake --lint, shellcheck
