@@ -33,7 +33,7 @@ test-full: setup  ## the long campaigns: 200 kills each, paper sizes, recorded r
 lint: setup  ## ruff, types, snakefmt, snakemake --lint, shellcheck
 	@scripts/lint.sh
 
-bench: setup  ## our speed beside others', measured side by side; writes results/bench/bench.json (12 min)
+bench: setup  ## our speed beside others', measured side by side; writes results/bench/bench.json (4 min)
 	@python -m benchmarks
 
 lock: setup  ## requirements.lock from requirements.in; UPGRADE=1 takes newer versions
