@@ -24,6 +24,7 @@ PAGES = {
     "files",
     "hyperparameters",
     "registry",
+    "yamlfile",
 }
 BELOW: dict[str, set[str]] = {
     "pages": set(),

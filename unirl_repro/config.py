@@ -29,17 +29,14 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from unirl_repro.envs.tasks import TASKS, Task
-from unirl_repro.explain import choices, dotted, explain
+from unirl_repro.explain import ConfigError, choices, explain
 from unirl_repro.hyperparameters import Parameters
 from unirl_repro.registry import ALGORITHMS
+from unirl_repro.yamlfile import read_yaml
 
 SCALES = ("smoke", "quick", "paper")
 Scale = Literal["smoke", "quick", "paper"]
 DOCUMENTS = ("unified_rl", "mnm", "usbpo", "mbpo_blog")
-
-
-class ConfigError(ValueError):
-    """A mistake in the configuration; its text names the place, the value and what is allowed."""
 
 
 def check_choice(key: str, value: object, allowed: Collection[str], file: str) -> None:
@@ -387,16 +384,7 @@ def load_config(file: str | Path, values: Mapping[str, Any] | None = None) -> Co
         If a key is unknown, or a value is not allowed; the text names file, path and value.
     """
     path = Path(file)
-    try:
-        text = path.read_text(encoding="utf-8")
-        _check_unique(yaml.compose(text, Loader=yaml.SafeLoader), path.name)
-        read = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path.name}: is not text in UTF-8: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name}: is not valid YAML: {error}") from error
+    read = read_yaml(path)
     return parse_config(read if values is None else values, path.name)
 
 
@@ -519,22 +507,3 @@ def _parse_value(text: str) -> Any:
 
 def _seed_list(seeds: int | list[int]) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else seeds
-
-
-def _check_unique(node: yaml.Node | None, file: str, path: tuple[str | int, ...] = ()) -> None:
-    """YAML lets a later key replace an earlier one without a word; here it is an error."""
-    if isinstance(node, yaml.SequenceNode):
-        for i, entry in enumerate(node.value):
-            _check_unique(entry, file, (*path, i))
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            here = (*path, name)
-            if name in seen:
-                raise ConfigError(
-                    f"{file}: {dotted(list(here))} stands there twice, the second time in line "
-                    f"{key.start_mark.line + 1}. Allowed: each key once. Remove one of them."
-                )
-            seen.add(name)
-            _check_unique(value, file, here)

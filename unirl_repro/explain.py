@@ -35,6 +35,10 @@ _NUMBERS = ("int_type", "float_type")
 _EXPONENT_ALONE = re.compile(r"[+-]?\d+[eE][+-]?\d+")
 
 
+class ConfigError(ValueError):
+    """A mistake in the configuration; its text names the place, the value and what is allowed."""
+
+
 def choices(value: object, allowed: Collection[str]) -> str:
     """What is allowed in place of `value`, and the nearest of it.
 

@@ -24,7 +24,15 @@ SOURCE = Path(__file__).parent
 # Their values reach a run through its spec, so their text does not count.
 SHARED_PAGES = frozenset(
     f"{PACKAGE}.{name}"
-    for name in ("config", "envs.tasks", "explain", "fingerprint", "hyperparameters", "registry")
+    for name in (
+        "config",
+        "envs.tasks",
+        "explain",
+        "fingerprint",
+        "hyperparameters",
+        "registry",
+        "yamlfile",
+    )
 )
 ENGINE = frozenset(f"{PACKAGE}.{name}" for name in ("checkpoint", "files", "run", "stopping"))
 _DIGITS = 24
