@@ -10,14 +10,14 @@ configfile: "config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-# Used only with --software-deployment-method apptainer; holds dependencies, never our code.
-container: "containers/unirl.sif"
-
-
 include: "workflow/rules/common.smk"  # configuration, names, wildcard constraints
 
 
 validate(config, "workflow/schemas/config.schema.yaml", set_default=False)
+
+if IMAGE:  # with --software-deployment-method apptainer, unless the site says otherwise
+
+    container: IMAGE
 
 
 rule all:
@@ -30,6 +30,10 @@ include: "workflow/rules/train.smk"  # run -> curve and manifest
 include: "workflow/rules/aggregate.smk"  # curves -> tidy frame
 include: "workflow/rules/figures.smk"  # frame -> figures and tables, and targets by name
 include: "workflow/rules/paper.smk"  # everything -> PDF
+
+
+onstart:
+    start_on_cluster()
 
 
 onerror:

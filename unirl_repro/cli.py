@@ -72,6 +72,9 @@ def train(
     retry_fatal: Annotated[
         bool, typer.Option("--retry-fatal", help="Try again what was marked fatal.")
     ] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds that another trainer of this run gets to leave.")
+    ] = 0.0,
 ) -> None:
     """Train one run, from its newest checkpoint if it has one.
 
@@ -79,13 +82,15 @@ def train(
 
     Example: unirl-repro train --task cartpole-200 --variant sac --seed 0 --scale smoke --out scratch
     """
-    from unirl_repro.campaign.places import Places
+    from unirl_repro.campaign.places import Places, claim
     from unirl_repro.campaign.state import check_expected, check_not_fatal
     from unirl_repro.config import load_config
 
     with _messages():
         spec = load_config(CONFIG).spec(task, variant, seed, scale, budget)
         check_expected(spec, expect_fingerprint)
+        if out is None:
+            claim()
         checkpoints = out / "checkpoints" if out else Places(scale).checkpoints
         if not retry_fatal:
             check_not_fatal(spec, checkpoints)
@@ -95,6 +100,7 @@ def train(
         "checkpoint_every": checkpoint_every,
         "allow_other_versions": allow_other_versions,
         "retry_fatal": retry_fatal,
+        "wait": wait,
     }
     _train(spec, checkpoints, folder, options)
 
@@ -106,12 +112,13 @@ def _train(spec: Any, checkpoints: Path, out: Path, options: dict[str, Any]) -> 
     from unirl_repro.campaign.state import name
     from unirl_repro.checkpoint import BusyError, DamagedError
     from unirl_repro.console import Console
-    from unirl_repro.run import FatalError, MismatchError, Options, StoppedError
+    from unirl_repro.run import DeviceError, FatalError, MismatchError, Options, StoppedError
     from unirl_repro.run import train as train_run
 
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, _as_sigterm)
-    with _messages(BusyError, DamagedError, FatalError, MismatchError), Console(name(spec)) as bar:
+    expected = (BusyError, DamagedError, DeviceError, FatalError, MismatchError)
+    with _messages(*expected), Console(name(spec)) as bar:
         try:
             manifest = train_run(spec, checkpoints, out, Options(**options, report=bar.report))
         except StoppedError as stopped:

@@ -10,11 +10,22 @@ from unirl_repro.hyperparameters import Parameters, SACParameters
 
 @dataclass(frozen=True)
 class Algorithm:
-    """Where an algorithm's agent and hyper-parameters are."""
+    """Where an algorithm's agent and hyper-parameters are.
+
+    Attributes
+    ----------
+    module, agent : str
+        Name of the module, and of the class in it.
+    parameters : type
+        Class of its hyper-parameters.
+    learns_model : bool
+        Whether it learns a model of the dynamics: where a cluster has GPUs, it trains on one.
+    """
 
     module: str
     agent: str
     parameters: type[Parameters]
+    learns_model: bool = False
 
 
 ALGORITHMS: dict[str, Algorithm] = {

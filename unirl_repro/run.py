@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from unirl_repro.checkpoint import Checkpoint, DamagedError, Store
+from unirl_repro.checkpoint import BusyError, Checkpoint, DamagedError, Store
 from unirl_repro.config import RunSpec, check_choice
 from unirl_repro.files import sha256, write_bytes, write_json
 from unirl_repro.fingerprint import code_hash, fingerprint, spec_hash
@@ -43,6 +43,10 @@ class FatalError(RuntimeError):
     """A failure that no retry can cure."""
 
 
+class DeviceError(RuntimeError):
+    """The device that was asked for is not there."""
+
+
 @dataclass(frozen=True)
 class Options:
     """How a run is carried out; nothing here changes its results.
@@ -57,6 +61,8 @@ class Options:
         Resume a checkpoint that other versions, or another kind of device, made.
     retry_fatal : bool
         Try again although the last attempt was marked fatal.
+    wait : float
+        Seconds that another trainer of the same run gets to leave.
     report : callable
         Called about once a second with (env_step, budget, last return, steps per second).
     """
@@ -65,6 +71,7 @@ class Options:
     checkpoint_every: float = 90.0
     allow_other_versions: bool = False
     retry_fatal: bool = False
+    wait: float = 0.0
     report: Callable[[int, int, float | None, float], None] | None = None
 
 
@@ -92,7 +99,9 @@ def train(spec: RunSpec, checkpoints: Path, out: Path, options: Options) -> dict
     StoppedError
         After SIGTERM or SIGUSR1; the checkpoint is written.
     BusyError
-        If another process trains the same run.
+        If another process trains the same run, and goes on with it.
+    DeviceError
+        If there is no such device.
     FatalError
         If an earlier attempt failed in a way that no retry can cure.
     MismatchError
@@ -101,6 +110,8 @@ def train(spec: RunSpec, checkpoints: Path, out: Path, options: Options) -> dict
         If all of its checkpoints are damaged.
     """
     check_choice("--device", options.device, ("cpu", "cuda"), "command line")
+    if options.device == "cuda":
+        _check_gpu()
     torch.set_num_threads(1)  # one run, one thread: the same bytes on any number of cores
     session = _Session(spec, checkpoints, out, options)
     with session.stop:
@@ -126,7 +137,7 @@ class _Session:
         self.last_return: float | None = None
 
     def run(self) -> dict[str, Any]:
-        self.store.lock(_holder())
+        self._lock()
         before = self.store.status()
         if before.get("state") == "fatal" and not self.options.retry_fatal:
             raise FatalError(
@@ -140,6 +151,19 @@ class _Session:
         except Exception as error:
             self._record_failure(error, before)
             raise
+
+    def _lock(self) -> None:
+        """Take the run; one that was told to stop may need some seconds to save and leave."""
+        until = time.monotonic() + self.options.wait
+        while True:
+            try:
+                return self.store.lock(_holder())
+            except BusyError as busy:
+                if time.monotonic() >= until:
+                    raise
+                if self.stop.requested is not None:
+                    raise StoppedError(f"stopped by {self.stop.requested}: {busy}") from None
+            time.sleep(0.5)
 
     def _resume(self, before: dict[str, Any]) -> dict[str, Any]:
         reached = self._last_step_seen()
@@ -359,8 +383,28 @@ def segment_header(device: str, suite: str) -> dict[str, Any]:
         "git": _git(),
         "container": os.environ.get("UNIRL_CONTAINER_DIGEST"),
         "host": socket.gethostname(),
+        "job": os.environ.get("SLURM_JOB_ID"),
+        "memory_limit_mb": _memory_limit_mb(),
         "started": datetime.now(UTC).isoformat(),  # to the microsecond: it tells attempts apart
     }
+
+
+def _check_gpu() -> None:
+    if torch.cuda.is_available():
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+    raise DeviceError(
+        f"--device is cuda, but torch {torch.__version__} sees no GPU (CUDA_VISIBLE_DEVICES: "
+        f"{visible}). On a cluster name a partition with GPUs in profiles/slurm/site.yaml, under "
+        "gpu; a torch built without CUDA is replaced by: make setup TORCH=cuda (in a container: "
+        "build.torch: cuda). Or train with --device cpu."
+    )
+
+
+def _memory_limit_mb() -> int | None:
+    """What this job was given; a retry asks for more where that was too little."""
+    given = os.environ.get("UNIRL_MEMORY_MB")
+    return int(given) if given else None
 
 
 def _cpu_model() -> str:
@@ -388,13 +432,16 @@ def _now() -> str:
 
 
 def _git() -> dict[str, Any]:
-    """Commit of the checkout and whether it was edited; empty outside a repository."""
+    """Commit of the checkout and whether it was edited; empty without git or a repository."""
     here = Path(__file__).parent
 
     def ask(*arguments: str) -> str | None:
-        done = subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                ["git", *arguments], cwd=here, capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            return None
         return done.stdout.strip() if done.returncode == 0 else None
 
     commit = ask("rev-parse", "HEAD")

@@ -1,9 +1,14 @@
 """Where results lie: the one page of names that rules, commands and tests share."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from unirl_repro.config import RunKey
+from unirl_repro.config import ConfigError, RunKey
+from unirl_repro.files import write_json
+
+RESULTS = Path("results")
+FORMAT = 1  # of everything under results/; raised when older checkouts could not read it any more
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Places:
 
     scale: str
     partial: bool = False
-    root: Path = Path("results")
+    root: Path = RESULTS
 
     @property
     def home(self) -> Path:
@@ -51,3 +56,38 @@ class Places:
     def status(self, study: str) -> Path:
         """The frame's sidecar: which runs were planned and which are there."""
         return self.built / "frames" / f"{study}.json"
+
+
+def check_format(root: Path = RESULTS) -> None:
+    """Refuse a folder of results that a version with another layout has written.
+
+    Raises
+    ------
+    ConfigError
+        If it is of another format.
+    """
+    path = root / "format.json"
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text())["format"]
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"{path}: cannot be read. It says in which format {root}/ is written; if that is "
+            f'today\'s, put {{"format": {FORMAT}}} there, else move {root}/ aside.'
+        ) from None
+    if found != FORMAT:
+        raise ConfigError(
+            f"{path}: {root}/ was written in format {found!r}, by another version of this project; "
+            f"allowed here: {FORMAT}. Check out that version, or keep these results elsewhere: "
+            f"mv {root} {root}-of-format-{found}"
+        )
+
+
+def claim(root: Path = RESULTS) -> None:
+    """Say in which format results are written there, if nothing says so yet."""
+    check_format(root)
+    path = root / "format.json"
+    if not path.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": FORMAT})

@@ -7,14 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from unirl_repro.campaign.site import DAY, Site
 from unirl_repro.config import Config, ConfigError, RunSpec, load_config
 from unirl_repro.envs.tasks import TASKS
+from unirl_repro.registry import ALGORITHMS
 
 SPEEDS = Path(__file__).parents[2] / "resources" / "speeds.csv"
 SLOWEST = 5.0  # steps/s, where nothing was measured of an algorithm
 MARGIN = 2.0  # between machines
 START_MINUTES = 10  # imports, compilation, a checkpoint at the end
-LONGEST_JOB = 24 * 60  # minutes; a longer run stops with a checkpoint and goes on in its next job
 BASE_MB = 800  # interpreter, torch, an environment, networks and their optimisers
 
 
@@ -39,10 +40,25 @@ def effective_config(file: str | Path, values: Mapping[str, Any]) -> Config:
     return config
 
 
-def minutes(spec: RunSpec, device: str = "cpu") -> int:
-    """Time limit of one job of a run; at least that of the start."""
+def device(spec: RunSpec, site: Site) -> str:
+    """Where a run trains on a cluster: "cuda" if it learns a model and the site names GPUs."""
+    return "cuda" if site.gpu and ALGORITHMS[spec.algorithm].learns_model else "cpu"
+
+
+def gpu_variants(config: Config, site: Site) -> list[str]:
+    """Variants, without their overrides, that train on GPUs on a cluster."""
+    if site.gpu is None:
+        return []
+    return [v for v in config.variants if ALGORITHMS[_algorithm(config, v)].learns_model]
+
+
+def minutes(spec: RunSpec, device: str = "cpu", longest: int = DAY) -> int:
+    """Time limit of one job of a run.
+
+    A run that needs longer than `longest` stops with a checkpoint and goes on in its next job.
+    """
     seconds = MARGIN * spec.budget / steps_per_second(spec, device)
-    return min(LONGEST_JOB, START_MINUTES + math.ceil(seconds / 60))
+    return min(longest, START_MINUTES + math.ceil(seconds / 60))
 
 
 def memory_mb(spec: RunSpec) -> int:

@@ -38,7 +38,7 @@ def run_state(spec: RunSpec, places: Places) -> State:
     """Compare a run's manifest with what its settings and code ask for today."""
     path = places.run(spec.key) / "run.json"
     if not path.exists():
-        return State("missing", _why_missing(places.checkpoints / fingerprint(spec)))
+        return State("missing", _why_missing(last_status(spec, places.checkpoints)))
     try:
         manifest = json.loads(path.read_text())
         then, reached = manifest["fingerprint"], manifest["budget_reached"]
@@ -119,7 +119,7 @@ def check_not_fatal(spec: RunSpec, checkpoints: Path) -> None:
         If status.json beside the checkpoint says so.
     """
     folder = checkpoints / fingerprint(spec)
-    status = _status(folder)
+    status = last_status(spec, checkpoints)
     if status.get("state") == "fatal":
         raise RefusedError(
             f"{name(spec)}: an earlier attempt failed twice in the same way: {status['reason']} "
@@ -127,8 +127,19 @@ def check_not_fatal(spec: RunSpec, checkpoints: Path) -> None:
         )
 
 
-def _why_missing(folder: Path) -> str:
-    status = _status(folder)
+def last_status(spec: RunSpec, checkpoints: Path) -> dict[str, Any]:
+    """What the last attempt at a run left in status.json; empty if nothing that can be read.
+
+    It informs, and no result depends on it.
+    """
+    path = checkpoints / fingerprint(spec) / "status.json"
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _why_missing(status: dict[str, Any]) -> str:
     match status.get("state"):
         case "failed" | "fatal":
             return f"failed at step {status['step']}: {status['reason']}"
@@ -140,8 +151,3 @@ def _why_missing(folder: Path) -> str:
             return "trained, but its results are gone; the checkpoint has them"
         case _:
             return "not begun"
-
-
-def _status(folder: Path) -> dict[str, Any]:
-    path = folder / "status.json"
-    return json.loads(path.read_text()) if path.exists() else {}

@@ -5,6 +5,7 @@ rule aggregate:
     input:
         runs=study_runs,
         published=PUBLISHED,
+        image=IN_IMAGE,
     output:
         frame="results/{scale}/frames/{study}.parquet",
         status="results/{scale}/frames/{study}.json",
@@ -28,6 +29,7 @@ rule aggregate:
 use rule aggregate as aggregate_partial with:
     input:  # which runs are there is a parameter and no input, so that nothing is trained
         published=PUBLISHED,
+        image=IN_IMAGE,
     output:
         frame="results/{scale}/partial/frames/{study}.parquet",
         status="results/{scale}/partial/frames/{study}.json",

@@ -5,8 +5,13 @@ from functools import cache
 from glob import glob
 from pathlib import Path
 
-from unirl_repro.campaign import plan
-from unirl_repro.campaign.places import Places
+from snakemake.exceptions import WorkflowError
+from snakemake.jobs import Job
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+from unirl_repro.campaign import plan, retry
+from unirl_repro.campaign.places import Places, check_format
+from unirl_repro.campaign.site import load_site
 from unirl_repro.campaign.sources import available, specs
 from unirl_repro.campaign.state import (
     explain_unfinished,
@@ -20,8 +25,22 @@ from unirl_repro.fingerprint import fingerprint, modules_hash
 # Rules say `python`: the one that runs this, whether its environment is active or not.
 os.environ.update(PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 
+check_format()
 CONFIG = plan.effective_config("config.yaml", config)
 SCALE = CONFIG.scale
+SITE = load_site()
+# Snakemake counts jobs on a cluster and cores elsewhere; in a job, only SLURM can tell.
+ON_CLUSTER = (
+    workflow.resource_settings.nodes is not None
+    if workflow.is_main_process
+    else "SLURM_JOB_ID" in os.environ
+)
+CONTAINERS = (
+    DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+)
+IMAGE = str(SITE.image) if CONTAINERS and SITE.image else None
+# What runs in the image waits until it is built; a newer one makes nothing stale.
+IN_IMAGE = [ancient(IMAGE)] if IMAGE else []
 FIGURES = [
     study for study, content in CONFIG.studies.items() if content.kind == "figure"
 ]
@@ -47,6 +66,33 @@ def run_spec(wildcards):
     return CONFIG.spec(
         wildcards.task, wildcards.variant, int(wildcards.seed), wildcards.scale
     )
+
+
+def restarts(job):
+    """Snakemake retries by rule; a run that cannot succeed is not tried again."""
+    if job.rule.name.startswith("train"):
+        spec = run_spec(job.wildcards)
+        if retry.is_fatal(spec, Places(job.wildcards.scale).checkpoints):
+            return 0
+    return job.rule.restart_times
+
+
+Job.restart_times = property(restarts)
+
+
+def start_on_cluster():
+    if ON_CLUSTER:
+        # Here, since each job reads this file too.
+        from unirl_repro.campaign.cluster import StartError, begin
+
+        try:
+            print(begin(CONFIG, SCALE, SITE, Path.cwd()), file=sys.stderr)
+        except StartError as error:
+            raise WorkflowError(str(error))
+
+
+def run_memory(wildcards):
+    return retry.memory_mb(run_spec(wildcards), Places(wildcards.scale).checkpoints)
 
 
 def run_manifest(spec, scale):
@@ -103,4 +149,5 @@ def report_inputs(part):
         "pieces": [f"{built}{piece}.tex" for piece in pieces],
         "figures": [f"{built}figures/{study}.pdf" for study in FIGURES],
         "tables": [f"{built}tables/{study}.tex" for study in TABLES],
+        "image": IN_IMAGE,
     }

@@ -8,6 +8,7 @@ rule figure:
     input:
         frame=f"{BUILT}frames/{{study}}.parquet",
         status=f"{BUILT}frames/{{study}}.json",
+        image=IN_IMAGE,
     output:
         pdf=f"{BUILT}figures/{{study}}.pdf",
         csv=f"{BUILT}figures/{{study}}.csv",
@@ -42,6 +43,7 @@ rule table:
     input:
         frame=f"{BUILT}frames/{{study}}.parquet",
         status=f"{BUILT}frames/{{study}}.json",
+        image=IN_IMAGE,
     output:
         tex=f"{BUILT}tables/{{study}}.tex",
         csv=report(

@@ -8,6 +8,7 @@ rule report_pieces:
         ),
         tables=expand(f"{BUILT}tables/{{study}}.csv", study=TABLES, allow_missing=True),
         tasks="unirl_repro/envs/tasks.py",
+        image=IN_IMAGE,
     output:
         macros=f"{BUILT}macros.tex",
         what_ran=f"{BUILT}what_ran.tex",

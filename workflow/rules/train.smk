@@ -16,20 +16,30 @@ rule mark_stale:  # profiles/default forces this rule, wherever a run asks for i
         "{wildcards.variant} on {wildcards.task}, seed {wildcards.seed}, is stale: {params.why}"
 
 
+ON_GPU = (
+    "|".join(plan.gpu_variants(CONFIG, SITE)) if ON_CLUSTER else ""
+) or "none on a GPU"
+
+
 rule train:
     input:
         stale_mark_of,
+        image=IN_IMAGE,
     output:
         f"{RUN}/curve.parquet",
         f"{RUN}/metrics.parquet",
         f"{RUN}/run.json",
     log:
         f"{RUN}/log.txt",
+    wildcard_constraints:
+        variant=rf"(?!({ON_GPU})(@|/))[a-z][a-z0-9_]*(@[\w.+=,-]+)?",
     retries: 20  # resumes from its checkpoint; after a fatal failure each attempt ends in a second
     threads: 1
     resources:
-        runtime=lambda w: plan.minutes(run_spec(w)),
-        mem_mb=lambda w: plan.memory_mb(run_spec(w)),
+        **SITE.requests(gpu=False),
+        device="cpu",
+        runtime=lambda w: plan.minutes(run_spec(w), "cpu", SITE.longest_job),
+        mem_mb=run_memory,
     params:  # all that can make a run stale: a changed loss reruns its runs, a changed comment none
         fingerprint=lambda w: fingerprint(run_spec(w)),
         budget=lambda w: run_spec(w).budget,  # a larger one extends the run from its checkpoint
@@ -37,10 +47,24 @@ rule train:
         "Train {wildcards.variant} on {wildcards.task}, seed {wildcards.seed}, to {params.budget} steps"
     shell:
         # `exec` and --foreground hand every signal to the trainer, which saves and leaves.
-        "exec timeout --foreground --preserve-status -s USR1 $(( {resources.runtime} * 60 - 90 ))"
+        "exec env UNIRL_MEMORY_MB={resources.mem_mb}"
+        " timeout --foreground --preserve-status -s USR1 $(( {resources.runtime} * 60 - 90 ))"
         " python -m unirl_repro train --task {wildcards.task} --variant {wildcards.variant:q}"
         " --seed {wildcards.seed} --scale {wildcards.scale} --budget {params.budget}"
-        " --expect-fingerprint {params.fingerprint} >> {log} 2>&1"
+        " --expect-fingerprint {params.fingerprint} --device {resources.device} --wait 60"
+        " >> {log} 2>&1"
+
+
+use rule train as train_on_gpu with:  # several share a GPU, as one job: docs/gpu_sharing.md
+    wildcard_constraints:
+        variant=rf"({ON_GPU})(@[\w.+=,-]+)?",
+    group:
+        "gpu"
+    resources:
+        **SITE.requests(gpu=True),
+        device="cuda",
+        runtime=lambda w: plan.minutes(run_spec(w), "cuda", SITE.longest_job),
+        mem_mb=run_memory,
 
 
 rule smoke:  # kick the tyres: each algorithm and each task once

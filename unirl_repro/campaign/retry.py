@@ -1,0 +1,44 @@
+"""What the next attempt at a run should be like, given how the last one ended."""
+
+from pathlib import Path
+from typing import Any
+
+from unirl_repro.campaign import plan, slurm
+from unirl_repro.campaign.state import last_status
+from unirl_repro.config import RunSpec
+
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+
+
+def is_fatal(spec: RunSpec, checkpoints: Path) -> bool:
+    """Whether the last attempt failed in a way that no further one cures."""
+    return last_status(spec, checkpoints).get("state") == "fatal"
+
+
+def memory_mb(spec: RunSpec, checkpoints: Path) -> int:
+    """Memory to ask for: what the run needs, or twice what it had if that was not enough.
+
+    Only running out of memory raises it; what was raised once stays so.
+
+    Parameters
+    ----------
+    spec : RunSpec
+        The run.
+    checkpoints : Path
+        Folder of all runs' checkpoints.
+    """
+    needed = plan.memory_mb(spec)
+    status = last_status(spec, checkpoints)
+    had = (status.get("segment") or {}).get("memory_limit_mb")
+    if had is None:
+        return needed
+    return max(needed, 2 * had if _ran_out_of_memory(status) else had)
+
+
+def _ran_out_of_memory(status: dict[str, Any]) -> bool:
+    """Whoever is killed for memory leaves no word, so SLURM is asked about its job."""
+    if status["state"] in ("failed", "fatal"):
+        return status["reason"].startswith("MemoryError")
+    job = status["segment"].get("job")
+    silent = status["state"] == "running" and job is not None
+    return silent and OUT_OF_MEMORY in slurm.job_states(job)
