@@ -161,7 +161,7 @@ def test_verify_says_which_verdicts_it_ends_with_1_for():
 def test_verify_ends_with_what_its_help_says(tmp_path, monkeypatch, verdict, code):
     finding = archive.Finding(tmp_path, verdict, 1, True, None, "as found")
     monkeypatch.setattr(archive, "verify", lambda folder, episodes: finding)
-    monkeypatch.setattr("unirl_repro.cli._use_one_thread", lambda: None)
+    monkeypatch.setattr("unirl_repro.cli_campaign.use_one_thread", lambda: None)
     done = CliRunner().invoke(app, ["archive", "verify", str(tmp_path)])
     assert (done.exit_code, done.stdout) == (code, "as found\n")
 

@@ -48,10 +48,12 @@ BELOW: dict[str, set[str]] = {
     "schema": {"pages"},
 }
 BELOW["campaign"] = set(BELOW)
+BELOW["cli_common"] = set(BELOW)
+BELOW["cli_campaign"] = set(BELOW)
 BELOW["cli"] = set(BELOW)
 BELOW["__main__"] = {"cli"}
 # report.py hands the environment on to LaTeX, and reads nothing from it.
-CLOCK_AND_ENVIRONMENT = ("run.py", "cli.py", "campaign/", "report.py")
+CLOCK_AND_ENVIRONMENT = ("run.py", "cli.py", "cli_common.py", "campaign/", "report.py")
 
 
 def module(file: str) -> str:

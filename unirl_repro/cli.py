@@ -6,21 +6,29 @@ Imports stand inside the commands, so that each starts with what it needs and no
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
+from unirl_repro import cli_campaign
+from unirl_repro.cli_common import (
+    CONFIG,
+    JsonOption,
+    PartialOption,
+    ScaleOption,
+    StudyOption,
+    TaskOption,
+    VariantOption,
+    dumped,
+    messages,
+    places_of,
+    use_one_thread,
+)
 from unirl_repro.stopping import STOPPED
 
-CONFIG = Path("config.yaml")
-ARCHIVE = Path("resources/archive")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 app = typer.Typer(
     help="Trains runs and turns their curves into figures, tables and the report.",
@@ -29,19 +37,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-archive_app = typer.Typer(help="Our recorded runs: add, list, verify.", no_args_is_help=True)
-app.add_typer(archive_app, name="archive")
-
-TaskOption = Annotated[str, typer.Option(help="Task id; `unirl-repro tasks` lists them.")]
-VariantOption = Annotated[str, typer.Option(help="A variant of config.yaml, perhaps with @.")]
-ScaleOption = Annotated[str, typer.Option(help="smoke, quick or paper.")]
-StudyOption = Annotated[str, typer.Option(help="A study of config.yaml.")]
-PartialOption = Annotated[
-    bool, typer.Option("--partial", help="Take whatever is finished, and recorded runs.")
-]
-ArchiveOption = Annotated[Path, typer.Option(help="Folder of the recorded runs.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def main() -> None:
@@ -86,7 +81,7 @@ def train(
     from unirl_repro.campaign.state import check_expected, check_not_fatal
     from unirl_repro.config import load_config
 
-    with _messages():
+    with messages():
         spec = load_config(CONFIG).spec(task, variant, seed, scale, budget)
         check_expected(spec, expect_fingerprint)
         if out is None:
@@ -106,7 +101,7 @@ def train(
 
 
 def _train(spec: Any, checkpoints: Path, out: Path, options: dict[str, Any]) -> None:
-    _use_one_thread()
+    use_one_thread()
     import torch
 
     from unirl_repro.campaign.state import name
@@ -118,7 +113,7 @@ def _train(spec: Any, checkpoints: Path, out: Path, options: dict[str, Any]) -> 
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, _as_sigterm)
     expected = (BusyError, DamagedError, DeviceError, FatalError, MismatchError)
-    with _messages(*expected), Console(name(spec)) as bar:
+    with messages(*expected), Console(name(spec)) as bar:
         try:
             manifest = train_run(spec, checkpoints, out, Options(**options, report=bar.report))
         except StoppedError as stopped:
@@ -137,8 +132,8 @@ def aggregate(study: StudyOption, scale: ScaleOption, partial: PartialOption = F
     from unirl_repro.campaign import collect
     from unirl_repro.config import check_choice, load_config
 
-    with _messages(collect.UnfinishedError):
-        config, places = load_config(CONFIG), _places(scale, partial)
+    with messages(collect.UnfinishedError):
+        config, places = load_config(CONFIG), places_of(scale, partial)
         check_choice("study", study, config.studies, "command line")
         status = collect.aggregate(config, study, places)
     finished, planned = len(status["finished"]), len(status["planned"])
@@ -153,8 +148,8 @@ def figure(study: StudyOption, scale: ScaleOption, partial: PartialOption = Fals
     """
     from unirl_repro import figures
 
-    places = _places(scale, partial)
-    with _messages(ValueError):
+    places = places_of(scale, partial)
+    with messages(ValueError):
         files = figures.write(
             study, *_frame("figure", study, places), places.built / "figures" / study
         )
@@ -169,8 +164,8 @@ def table(study: StudyOption, scale: ScaleOption, partial: PartialOption = False
     """
     from unirl_repro import tables
 
-    places = _places(scale, partial)
-    with _messages(ValueError):
+    places = places_of(scale, partial)
+    with messages(ValueError):
         files = tables.write(
             study, *_frame("table", study, places), places.built / "tables" / study
         )
@@ -187,8 +182,8 @@ def report(scale: ScaleOption, partial: PartialOption = False) -> None:
     from unirl_repro.campaign.sources import manifests
     from unirl_repro.config import load_config
 
-    places = _places(scale, partial)
-    with _messages():
+    places = places_of(scale, partial)
+    with messages():
         studies = load_config(CONFIG).studies
         statuses = [places.status(study) for study in studies]
         tables = [n for n, study in studies.items() if study.kind == "table"]
@@ -208,8 +203,8 @@ def pdf(scale: ScaleOption, partial: PartialOption = False) -> None:
     """
     from unirl_repro.report import ReportError, build_pdf
 
-    places = _places(scale, partial)
-    with _messages(ReportError):
+    places = places_of(scale, partial)
+    with messages(ReportError):
         complaints = build_pdf(Path("paper"), places.built, places.pdf, partial=partial)
     typer.echo("\n".join([*complaints, str(places.pdf)]))
 
@@ -223,7 +218,7 @@ def tasks(as_json: JsonOption = False) -> None:
     from unirl_repro.envs import table as task_table
 
     if as_json:
-        typer.echo(_json([row._asdict() for row in task_table.rows()]))
+        typer.echo(dumped([row._asdict() for row in task_table.rows()]))
     else:
         typer.echo(task_table.markdown(), nl=False)
 
@@ -240,99 +235,15 @@ def schema(out: Annotated[Path, typer.Option(help="Where it goes.")] = SCHEMA) -
     write_text(out, schema_yaml())
 
 
-@archive_app.command()
-def add(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
-    archive: ArchiveOption = ARCHIVE,
-) -> None:
-    """Record finished runs of scale paper, where no longer ones of their kind are recorded.
-
-    Example: unirl-repro archive add results/paper/runs/cartpole-200/sac_rlpd/seed*
-    """
-    from unirl_repro.campaign import archive as recorded
-    from unirl_repro.config import load_config
-
-    with _messages(recorded.ArchiveError):
-        config = load_config(CONFIG)
-        for run in runs:
-            recorded.check_planned(run, config)
-            typer.echo(recorded.add(run, archive).message)
-
-
-@archive_app.command("list")
-def list_(archive: ArchiveOption = ARCHIVE, as_json: JsonOption = False) -> None:
-    """List the recorded runs, with their share of the budget at scale paper.
-
-    Example: unirl-repro archive list --json
-    """
-    from unirl_repro.campaign import archive as recorded
-    from unirl_repro.config import load_config
-
-    with _messages(recorded.ArchiveError):
-        config = load_config(CONFIG)
-        rows = [(entry, recorded.fraction(entry, config)) for entry in recorded.entries(archive)]
-    if as_json:
-        typer.echo(_json([asdict(entry) | {"fraction": share} for entry, share in rows]))
-        return
-    for entry, share in rows:
-        told = entry.problem or (
-            f"{entry.steps} steps, {'no budget' if share is None else format(share, '.0%')}, "
-            f"{entry.device}, {'the same' if entry.same_code else 'other'} code"
-        )
-        typer.echo(f"{entry.directory}: {told}")
-
-
-@archive_app.command()
-def verify(
-    runs: Annotated[
-        list[Path] | None, typer.Argument(help="Recorded runs; if none, one of each algorithm.")
-    ] = None,
-    archive: ArchiveOption = ARCHIVE,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes with learning to repeat.")] = 2,
-    as_json: JsonOption = False,
-) -> None:
-    """Run the start of recorded runs again and compare.
-
-    Exit code 1: a run is different or damaged, or there is none to verify. 0: each is equal,
-    differs under other conditions (versions, processor), or is not comparable on this machine.
-
-    Example: unirl-repro archive verify resources/archive/cartpole-200/sac_rlpd/seed0
-    """
-    _use_one_thread()
-    from unirl_repro.campaign import archive as recorded
-
-    with _messages(recorded.ArchiveError):
-        folders = runs or [e.directory for e in recorded.one_for_each_algorithm(archive)]
-        if not folders:
-            raise recorded.ArchiveError(
-                f"{archive}: no whole run that was trained on a CPU is recorded there, so there is "
-                "nothing to verify. See `unirl-repro archive list`; add one: unirl-repro archive add"
-            )
-        findings = [recorded.verify(folder, episodes) for folder in folders]
-    told = (
-        _json([asdict(f) for f in findings]) if as_json else "\n".join(f.message for f in findings)
-    )
-    typer.echo(told)
-    if any(finding.verdict in ("different", "damaged") for finding in findings):
-        raise typer.Exit(1)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, default=str)
-
-
-def _use_one_thread() -> None:
-    """One process, one run, one thread; before the numerical libraries are imported."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-
-
-def _places(scale: str, partial: bool) -> Any:
-    from unirl_repro.campaign.places import Places
-    from unirl_repro.config import SCALES, check_choice
-
-    with _messages():
-        check_choice("scale", scale, SCALES, "command line")
-    return Places(scale, partial)
+for command in (
+    cli_campaign.plan,
+    cli_campaign.preflight,
+    cli_campaign.status,
+    cli_campaign.gc,
+):
+    app.command()(command)
+app.add_typer(cli_campaign.archive_app, name="archive")
+app.add_typer(cli_campaign.container_app, name="container")
 
 
 def _frame(kind: str, study: str, places: Any) -> tuple[Any, Any]:
@@ -352,30 +263,6 @@ def _frame(kind: str, study: str, places: Any) -> tuple[Any, Any]:
             )
     status = json.loads(places.status(study).read_text())
     return pd.read_parquet(places.frame(study)), status
-
-
-@contextmanager
-def _messages(*kinds: type[Exception]) -> Iterator[None]:
-    """Expected errors, and those of `kinds`, become a paragraph and exit code 1."""
-    from unirl_repro.campaign.state import RefusedError
-    from unirl_repro.config import ConfigError
-
-    expected: tuple[type[Exception], ...] = (ConfigError, RefusedError, OSError, *kinds)
-    try:
-        yield
-    except expected as error:
-        typer.echo(f"error: {_explain(error)}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _explain(error: Exception) -> str:
-    if not isinstance(error, OSError):
-        return str(error)
-    where = error.filename or "a file"
-    return (
-        f"{where}: {error.strerror or error}. Nothing that was finished is lost: mend this and "
-        "start again, and the work goes on where it was saved."
-    )
 
 
 def _as_sigterm(number: int, frame: FrameType | None) -> None:

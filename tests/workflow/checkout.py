@@ -125,7 +125,7 @@ class Checkout:
     def make(cls, folder: Path) -> "Checkout":
         """Copy the project, and put the tiny experiment and its algorithms into it."""
         checkout = cls(folder)
-        ignored = shutil.ignore_patterns("__pycache__", "archive")
+        ignored = shutil.ignore_patterns("__pycache__", "archive", "site.yaml")
         for name in FOLDERS:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in FILES:
