@@ -44,6 +44,8 @@ node_is_up() { sinfo -h -N -p main -o %T | grep -qE "^(idle|mixed|allocated)$"; 
 gone() { [[ ! -e /proc/$1/exe ]]; } # a zombie has no exe either
 
 stop() {
+    local watch
+    if watch=$(pid_of watch) && [[ $watch != "$$" ]]; then kill -- -"$watch" 2> /dev/null || true; fi
     if alive slurmctld; then # stopping slurmd does not end its jobs
         timeout 10 scancel --quiet --full --signal=KILL --state=RUNNING --user="$user" || true
         timeout 10 scancel --quiet --user="$user" || true
@@ -220,14 +222,18 @@ start() {
     slurmd -N "$host"
     start_controller
     if [[ -n ${OWNER:-} ]]; then
-        setsid sh -c 'tail --pid="$1" -f /dev/null; exec "$2" stop "$3"' - "$OWNER" "$(realpath "$0")" "$dir" \
-            > /dev/null 2>&1 < /dev/null &
+        setsid "$0" stop-after "$dir" "$OWNER" > /dev/null 2>&1 < /dev/null &
+        echo $! > "$dir/run/watch.pid"
     fi
 }
 
 case $verb in
     start) start ;;
     stop) stop ;;
+    stop-after) # a process, which this one waits for
+        tail --pid="${3:?}" -f /dev/null
+        stop
+        ;;
     status) for name in "${daemons[@]}"; do if alive "$name"; then echo "$name up"; else echo "$name down"; fi; done ;;
     kill-controller)
         pid=$(pid_of slurmctld)
