@@ -1,0 +1,254 @@
+"""Whether a folder can hold results: its file system, locks, space and quota."""
+
+import getpass
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from unirl_repro.campaign.finding import Finding, error, ok, warning
+from unirl_repro.files import write_text
+
+ABOUT = "results folder"
+# File systems that one machine has for itself.
+LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay"}
+# Options with which locks do not reach other machines.
+LONELY_LOCKS = {"nolock", "local_lock=all", "local_lock=flock", "localflock"}
+LEAST_FREE = 2**30  # bytes; with less, not even logs and checkpoints under way are safe
+PATIENCE = 10  # seconds for a quota command
+GIB = 2**30
+# Says whether it could take a lock; alone, without the site's packages, it starts in 20 ms.
+TRY_LOCK = """
+import fcntl, sys
+try:
+    fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(3)
+"""
+HELD = 3
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Where a file system is mounted, and how."""
+
+    source: str
+    point: Path
+    kind: str
+    options: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a user may still put on a file system; None where there is no limit."""
+
+    bytes_left: int | None
+    files_left: int | None
+
+
+def mount_of(path: Path, table: str) -> Mount | None:
+    """The mount that a path lies on.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute, without links.
+    table : str
+        Content of /proc/mounts.
+    """
+    found = None
+    for line in table.splitlines():
+        source, point, kind, options = (_unescape(field) for field in line.split()[:4])
+        deeper = found is None or len(Path(point).parts) >= len(found.point.parts)
+        if path.is_relative_to(point) and deeper:  # of two at one place, the later covers
+            found = Mount(source, Path(point), kind, frozenset(options.split(",")))
+    return found
+
+
+def _unescape(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+
+
+def check_mount(folder: Path, mount: Mount | None, nodes: int) -> Finding:
+    """Whether a cluster's other machines see this file system, and each other's locks on it."""
+    if mount is None:
+        return ok("file system", f"{folder}: unknown kind, since /proc/mounts does not list it")
+    told = f"{folder} is on {mount.point} ({mount.kind})"
+    if lonely := mount.options & LONELY_LOCKS:
+        return error(
+            "file system",
+            f"{told}, mounted with {', '.join(sorted(lonely))}: locks do not reach other nodes, "
+            "and two jobs could train the same run",
+            "move the checkout to a file system with locks (or make results/ a link to one), or "
+            "ask the administrators to mount it without this option",
+        )
+    if mount.kind in LOCAL and nodes > 1:
+        return warning(
+            "file system",
+            f"{told}, which is of a kind that one machine has for itself; the cluster has {nodes} "
+            "nodes",
+            "move the checkout to a file system that all nodes share, or see whether they do see "
+            "it: unirl-repro preflight --probe",
+        )
+    return ok("file system", told)
+
+
+def check_use(folder: Path) -> list[Finding]:
+    """Whether files can be written and locked there; both are tried.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    """
+    trial = folder / f".preflight-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(trial, "first")
+        write_text(trial, "second")
+        whole = trial.read_text() == "second"
+        return [_told_writes(whole), check_locks(trial)]
+    except OSError as problem:
+        return [
+            error(
+                ABOUT,
+                f"{problem.filename or folder}: {problem.strerror}",
+                f"make {folder} a folder that this user can write, with space left: "
+                f"ls -ld {folder}; df -h {folder}",
+            )
+        ]
+    finally:
+        _remove(trial)
+
+
+def _remove(file: Path) -> None:
+    if os.access(file, os.F_OK):
+        file.unlink()
+
+
+def _told_writes(whole: bool) -> Finding:
+    if whole:
+        return ok(ABOUT, "files are written, synchronised and replaced")
+    return error(
+        ABOUT,
+        "a file that was replaced still has its old content",
+        "move the checkout to another file system: on this one, checkpoints are not safe",
+    )
+
+
+def check_locks(file: Path) -> Finding:
+    """Whether a lock that one process holds is seen by another, and is free afterwards."""
+    import fcntl
+
+    mend = "move the checkout to a file system with flock (Lustre: mounted with the option flock)"
+    with file.open() as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            return error("locks", f"flock does not work there: {problem.strerror}", mend)
+        seen = _try_lock(file) == HELD
+    if not seen:
+        return error("locks", "a second process got a lock that is held by the first", mend)
+    if _try_lock(file) != 0:
+        return error("locks", "a lock stays although its holder has let go", mend)
+    return ok("locks", "one process at a time holds a lock there")
+
+
+def _try_lock(file: Path) -> int:
+    command = [sys.executable, "-I", "-S", "-c", TRY_LOCK, str(file)]
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def check_space(
+    folder: Path, free_bytes: int, free_files: int | None, need_bytes: int, need_files: int
+) -> list[Finding]:
+    """Whether what the runs will write fits, by file system or quota.
+
+    Parameters
+    ----------
+    folder : Path
+    free_bytes : int
+    free_files : int or None
+        None where nothing counts them.
+    need_bytes, need_files : int
+        Of the whole scale, what is there already included.
+    """
+    mend = (
+        f"make room there, or make {folder} a link to a larger file system; `unirl-repro gc` "
+        "removes checkpoints that no run needs"
+    )
+    told = f"{free_bytes / GIB:.1f} GiB free, the whole scale needs {need_bytes / GIB:.1f}"
+    if free_bytes < min(need_bytes, LEAST_FREE):
+        findings = [error("space", told, mend)]
+    elif free_bytes < need_bytes:
+        findings = [warning("space", told, mend)]
+    else:
+        findings = [ok("space", told)]
+    if free_files is not None and free_files < need_files:
+        told = f"{free_files} more files can be made, the whole scale needs {need_files}"
+        findings.append(warning("number of files", told, mend))
+    return findings
+
+
+def free(folder: Path) -> tuple[int, int | None]:
+    """Bytes and files that this user can still put there, if there were no quota."""
+    found = os.statvfs(folder)
+    # File systems that make room for files as they go say that they have none at all.
+    return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
+
+
+def read_quota(mount: Mount) -> Quota | None:
+    """This user's quota on a file system; None where there is none, or none that can be read."""
+    if mount.kind == "lustre":
+        told = _told("lfs", "quota", "-q", "-u", getpass.getuser(), str(mount.point))
+    else:
+        told = _told("quota", "-w", "-p")  # raw grace times, so that no column is blank
+    return parse_quota(told, mount)
+
+
+def _told(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        return ""
+    try:  # a user over quota is told so by the exit code, too
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return ""
+    return done.stdout
+
+
+def parse_quota(told: str, mount: Mount) -> Quota | None:
+    """A file system's row: used, soft limit, hard limit and grace of blocks, then of files.
+
+    Parameters
+    ----------
+    told : str
+        Output of ``quota -w -p`` or ``lfs quota -q``; a long name may stand in a line of its own.
+    mount : Mount
+        Rows name its source or its mount point.
+    """
+    names = {mount.source, str(mount.point)}
+    words = told.split()
+    for at, word in enumerate(words):
+        row = [_number(field) for field in words[at + 1 : at + 8]]
+        if word in names and len(row) == 7 and None not in row[:3] + row[4:]:
+            blocks, files = _left(row[:3]), _left(row[4:])
+            return Quota(None if blocks is None else blocks * 1024, files)
+    return None
+
+
+def _left(counts: list[int | None]) -> int | None:
+    used, *limits = (count or 0 for count in counts)
+    limits = [limit for limit in limits if limit]  # 0 means none
+    return max(0, min(limits) - used) if limits else None
+
+
+def _number(field: str) -> int | None:
+    """Without the mark of one over quota (``*``), or of one that is not certain (``[ ]``)."""
+    digits = field.strip("*[]")
+    return int(digits) if digits.isdigit() else None

@@ -1,0 +1,209 @@
+"""A job of a minute that looks at everything from where the runs will be: a compute node.
+
+The login process holds a lock while the job runs, and the job says whether it sees it as held.
+"""
+
+import fcntl
+import getpass
+import json
+import os
+import shlex
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unirl_repro.campaign import slurm
+from unirl_repro.campaign.finding import Finding, error, ok
+from unirl_repro.campaign.site import SITE, Site
+
+PATIENCE = 300  # seconds, in which the queue must have started and ended the job
+MARK = "preflight: "
+# What can be told before any of our files is known to be there.
+SCRIPT = f"""
+echo "{MARK}host $(uname -n)"
+cd "$1" && test -f config.yaml && echo "{MARK}checkout yes"
+test -x "$2" && echo "{MARK}python yes" && exec "$2" -m unirl_repro.campaign.probe "$3"
+"""
+SHARE = "keep the checkout, with .venv/ and results/, on a file system that all compute nodes share"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of the job.
+
+    Attributes
+    ----------
+    facts : mapping
+        What it found; empty if it did not run.
+    problem : str
+        Why it did not run, in SLURM's words.
+    """
+
+    facts: Mapping[str, Any]
+    problem: str = ""
+
+
+def probe(
+    site: Site, root: Path, results: Path, *, gpu: bool, patience: float = PATIENCE
+) -> list[Finding]:
+    """Run the job where CPU or GPU runs go, and say what it saw.
+
+    Parameters
+    ----------
+    site : Site
+    root, results : Path
+        The checkout, and the folder of results, which must be there.
+    gpu : bool
+        Whether to look at the GPU partition, with a GPU.
+    patience : float
+        Seconds until it must be done.
+    """
+    lock = results.resolve() / f".preflight-{uuid.uuid4().hex}"
+    try:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            answer = _run(site, root.resolve(), lock, gpu=gpu, patience=patience)
+    finally:
+        lock.unlink(missing_ok=True)
+    return judge(answer, gpu=gpu)
+
+
+def _run(site: Site, root: Path, lock: Path, *, gpu: bool, patience: float) -> Answer:
+    name = f"preflight_{lock.name[-12:]}"
+    asked = site.requests(gpu=gpu)
+    options = {
+        "--account": asked.get("slurm_account"),
+        "--partition": asked.get("slurm_partition"),
+        "--qos": asked.get("qos"),
+        "--gres": asked.get("gres"),
+    }
+    command = [
+        *("srun", "--quiet", "--ntasks=1", "--mem=2000", "--time=2", "--mpi=none"),
+        *(f"--job-name={name}", f"--chdir={os.sep}"),
+        *(f"{option}={value}" for option, value in options.items() if value),
+        *("sh", "-c", SCRIPT, "preflight", str(root), sys.executable, str(lock)),
+    ]
+    # Inside another job, srun would start a step of it.
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith("SLURM_") or k == "SLURM_CONF"
+    }
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=patience, check=False, env=inherited
+        )
+    except subprocess.TimeoutExpired:
+        state = slurm.ask("squeue", "--noheader", f"--name={name}", "--format=%T, %r").strip()
+        slurm.ask("scancel", f"--name={name}", f"--user={getpass.getuser()}")
+        return Answer({}, f"not done within {patience:.0f} s; SLURM says: {state or 'nothing'}")
+    facts = parse(done.stdout)
+    return Answer(facts, "" if facts else f"{shlex.join(command[:9])} ...: {done.stderr.strip()}")
+
+
+def parse(told: str) -> dict[str, Any]:
+    """The job's lines among all that a node may print."""
+    rows = [line.removeprefix(MARK) for line in told.splitlines() if line.startswith(MARK)]
+    facts: dict[str, Any] = {}
+    for row in rows:
+        key, _, value = row.partition(" ")
+        facts |= json.loads(value) if key == "report" else {key: value}
+    return facts
+
+
+def judge(answer: Answer, *, gpu: bool) -> list[Finding]:
+    """What the job's answer means."""
+    facts = answer.facts
+    about = "GPU job" if gpu else "job"
+    if answer.problem:
+        return [
+            error(
+                about,
+                f"a job of one minute did not run: {answer.problem}",
+                f"see `squeue --me` and `sinfo`; what jobs ask for is in {SITE}. Where the queue is "
+                "only busy, try again later, or go on without --probe",
+            )
+        ]
+    about = f"{about} on {facts['host']}"
+    if "checkout" not in facts or "python" not in facts:
+        lacking = "this checkout" if "checkout" not in facts else sys.executable
+        return [error(about, f"the node does not see {lacking}", SHARE)]
+    if "torch" not in facts:
+        return [error(about, "our Python started there and said nothing", SHARE)]
+    findings = [_judge_torch(about, facts), _judge_lock(about, facts)]
+    return findings + ([_judge_gpu(about, facts)] if gpu else [])
+
+
+def _judge_torch(about: str, facts: Mapping[str, Any]) -> Finding:
+    if facts["torch"]["error"]:
+        return error(about, f"torch cannot be imported: {facts['torch']['error']}", SHARE)
+    return ok(about, f"sees the checkout; torch {facts['torch']['version']} is imported")
+
+
+def _judge_lock(about: str, facts: Mapping[str, Any]) -> Finding:
+    match facts["lock"]:
+        case "held":
+            return ok(about, "sees the results folder, and our lock in it as held")
+        case "missing":
+            return error(about, "does not see a file of the results folder", SHARE)
+        case "free":
+            told = "gets a lock that we hold: two nodes could train the same run"
+        case other:
+            told = f"cannot lock a file in the results folder: {other}"
+    mend = "keep the checkout where flock works across nodes (NFS without nolock or local_lock; Lustre with the option flock)"
+    return error(about, told, mend)
+
+
+def _judge_gpu(about: str, facts: Mapping[str, Any]) -> Finding:
+    if not facts["gpus"]:
+        return error(
+            about,
+            "sees no GPU: CUDA_VISIBLE_DEVICES is empty",
+            f"name a partition with GPUs under gpu in {SITE}, or ask the administrators",
+        )
+    return ok(about, f"has GPU {facts['gpus']}")
+
+
+# From here on: in the job
+
+
+def report(lock: Path) -> dict[str, Any]:
+    """What a compute node sees.
+
+    Parameters
+    ----------
+    lock : Path
+        A file that the login process has locked.
+    """
+    return {
+        "torch": _import_torch(),
+        "lock": _try_lock(lock),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+    }
+
+
+def _import_torch() -> dict[str, str]:
+    try:
+        import torch
+    except (ImportError, OSError) as problem:
+        return {"version": "", "error": str(problem)}
+    return {"version": torch.__version__, "error": ""}
+
+
+def _try_lock(lock: Path) -> str:
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return "missing"
+    except BlockingIOError:
+        return "held"
+    except OSError as problem:
+        return str(problem)
+    return "free"
+
+
+if __name__ == "__main__":
+    print(f"{MARK}report {json.dumps(report(Path(sys.argv[1])))}")
