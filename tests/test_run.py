@@ -7,11 +7,13 @@ import random
 import re
 import signal
 import subprocess
+import time
 from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import unirl_repro.run
 from tests.engine import Attempt, edit_manifest, results, run, saved_steps, small_spec
@@ -19,6 +21,7 @@ from unirl_repro.campaign.conditions import why_not_compiled
 from unirl_repro.checkpoint import Store
 from unirl_repro.config import RunSpec
 from unirl_repro.fingerprint import fingerprint
+from unirl_repro.run import DeviceError, Options, train
 from unirl_repro.stopping import Stop
 
 ALL = pytest.mark.parametrize("variant", ["sac", "sac_rlpd"])
@@ -416,6 +419,45 @@ def test_a_second_trainer_of_the_same_run_says_who_has_it_and_leaves(tmp_path, w
     assert second.steps == 0
     assert first.wait().code == 0
     assert_same_run(tmp_path / "run", whole(spec))
+
+
+def _held(folder: Path) -> Attempt:
+    """A trainer that has the run's lock, and does nothing until it is told to go on."""
+    first = Attempt(small_spec(), folder)
+    assert first.until(lambda: first.steps > 150)
+    first.signal(signal.SIGSTOP)
+    return first
+
+
+def test_a_trainer_that_waits_goes_on_where_the_one_before_it_stops(tmp_path, whole):
+    first = _held(tmp_path / "run")
+    second = Attempt(small_spec(), tmp_path / "run", wait=60.0)
+    time.sleep(1.2)  # so it has found the lock taken more than once
+    assert second.process.is_alive()
+    first.signal(signal.SIGTERM)
+    first.signal(signal.SIGCONT)
+    assert first.wait().code == 75
+    assert second.wait().code == 0
+    assert first.steps + second.steps == small_spec().budget
+    assert_same_run(tmp_path / "run", whole(small_spec()))
+
+
+def test_a_trainer_that_waits_leaves_when_it_is_told_to(tmp_path):
+    first = _held(tmp_path / "run")
+    second = Attempt(small_spec(), tmp_path / "run", wait=600.0)
+    time.sleep(0.7)
+    second.signal(signal.SIGTERM)
+    outcome = second.wait(30)
+    first.process.kill()
+    assert (outcome.code, outcome.steps) == (75, 0)
+
+
+def test_a_gpu_that_is_not_there_is_a_clear_error(tmp_path, monkeypatch):
+    if torch.cuda.is_available():
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=r"sees no GPU.*site\.yaml.*--device cpu"):
+        train(small_spec(), tmp_path, tmp_path, Options(device="cuda"))
+    assert not list(tmp_path.iterdir())
 
 
 @ALL

@@ -1,0 +1,98 @@
+"""Memory of a further attempt: raised after out-of-memory alone; and which attempts are in vain."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.engine import small_spec
+from unirl_repro.campaign import plan
+from unirl_repro.campaign.retry import is_fatal, memory_mb
+from unirl_repro.fingerprint import fingerprint
+
+SPEC = small_spec()
+NEEDED = plan.memory_mb(SPEC)
+
+
+def left(folder: Path, state: str, limit: int | None = 3000, job: str | None = "45", reason=""):
+    """What an attempt leaves in status.json."""
+    path = folder / fingerprint(SPEC) / "status.json"
+    path.parent.mkdir(parents=True)
+    segment = {"job": job, "memory_limit_mb": limit}
+    path.write_text(json.dumps({"state": state, "reason": reason, "segment": segment, "step": 7}))
+
+
+@pytest.fixture
+def sacct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A stand-in that knows job 45: its step was out of memory, its batch script only failed."""
+    program = tmp_path / "bin" / "sacct"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\ncase "$*" in *"-j 45 "*) printf "FAILED\\nFAILED\\nOUT_OF_MEMORY\\n";;'
+        ' *"-j 46 "*) printf "TIMEOUT\\nCANCELLED by 0\\n";; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+def test_a_first_attempt_asks_for_what_the_run_needs(folder):
+    assert memory_mb(SPEC, folder) == NEEDED
+
+
+@pytest.mark.usefixtures("sacct")
+def test_after_out_of_memory_it_asks_for_twice_what_it_had(folder):
+    left(folder, "running")
+    assert memory_mb(SPEC, folder) == 6000
+
+
+@pytest.mark.usefixtures("sacct")
+def test_killed_for_another_reason_it_asks_for_what_it_had(folder):
+    left(folder, "running", job="46")
+    assert memory_mb(SPEC, folder) == 3000
+
+
+@pytest.mark.usefixtures("sacct")
+@pytest.mark.parametrize("state", ["stopped", "failed", "finished"])
+def test_an_attempt_that_left_word_was_not_out_of_memory(state, folder):
+    left(folder, state, reason="SIGTERM")
+    assert memory_mb(SPEC, folder) == 3000
+
+
+def test_an_allocation_that_python_was_refused_counts_without_slurm(folder):
+    left(folder, "failed", job=None, reason="MemoryError: cannot allocate")
+    assert memory_mb(SPEC, folder) == 6000
+
+
+def test_a_limit_below_the_need_is_not_kept(folder):
+    left(folder, "stopped", limit=10)
+    assert memory_mb(SPEC, folder) == NEEDED
+
+
+def test_without_slurm_a_silent_end_changes_nothing(folder, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    left(folder, "running")
+    assert memory_mb(SPEC, folder) == 3000
+
+
+def test_a_run_trained_by_hand_has_no_limit_to_double(folder):
+    left(folder, "running", limit=None, job=None)
+    assert memory_mb(SPEC, folder) == NEEDED
+
+
+@pytest.mark.parametrize(("state", "fatal"), [("fatal", True), ("failed", False)])
+def test_only_what_is_marked_fatal_is_in_vain(state, fatal, folder):
+    left(folder, state)
+    assert is_fatal(SPEC, folder) is fatal
+
+
+def test_a_status_that_cannot_be_read_decides_nothing(folder):
+    left(folder, "fatal")
+    (folder / fingerprint(SPEC) / "status.json").write_text("{")
+    assert not is_fatal(SPEC, folder)
+    assert memory_mb(SPEC, folder) == NEEDED
