@@ -89,7 +89,16 @@ configure() {
     configure_gpus
     # The step plugin of Snakemake drops SLURM_CONF from the environment of its srun, which gets it back here.
     printf '#!/bin/sh\nSLURM_CONF=%q exec %q "$@"\n' "$SLURM_CONF" "$(command -v srun)" > "$dir/bin/srun"
-    chmod +x "$dir/bin/srun"
+    # Without cgroups no job is ever OUT_OF_MEMORY: its step is killed all the same, and then called CANCELLED.
+    cat > "$dir/bin/sacct" << SACCT
+#!/bin/bash
+told=\$(SLURM_CONF=$SLURM_CONF $(command -v sacct) "\$@") || exit
+if [[ " \$* " =~ " -j "([0-9]+) ]] && grep -q "StepId=\${BASH_REMATCH[1]}[.].* exceeded memory limit" $dir/log/slurmd.log; then
+    told=\${told//CANCELLED/OUT_OF_MEMORY}
+fi
+echo "\$told"
+SACCT
+    chmod +x "$dir"/bin/*
     cat > "$dir/env" << ENV
 export SLURM_CONF=$SLURM_CONF
 case :\$PATH: in *":$dir/bin:"*) ;; *) export PATH=$dir/bin:\$PATH ;; esac
