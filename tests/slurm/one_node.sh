@@ -188,7 +188,7 @@ SQL
 configure_gpus() { # devices that are /dev/null; CUDA_VISIBLE_DEVICES is set for each job as on a real node
     local i
     for ((i = 0; i < gpus; i++)); do
-        [[ -e $dir/dev/nvidia$i ]] || mknod "$dir/dev/nvidia$i" c 1 3
+        [[ -e $dir/dev/nvidia$i ]] || ln -s /dev/null "$dir/dev/nvidia$i"
     done
     echo "AutoDetect=off" > "$dir/etc/gres.conf"
     if ((gpus > 0)); then
