@@ -138,6 +138,10 @@ class _Session:
 
     def run(self) -> dict[str, Any]:
         self._lock()
+        print(
+            f"{_now()} {self.spec.variant} on {self.spec.task.id}, seed {self.spec.seed}: {_holder()}",
+            flush=True,
+        )
         before = self.store.status()
         if before.get("state") == "fatal" and not self.options.retry_fatal:
             raise FatalError(

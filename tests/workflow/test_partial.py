@@ -21,7 +21,7 @@ def test_a_failing_run_stops_neither_the_others_nor_the_partial_report(checkout:
     assert "walker2d-100/mbrl/seed1: failed at step 0: ArithmeticError: seed 1 never works" in told
     assert "snakemake -c2 paper_partial --config scale=smoke" in told
     assert checkout.manifest("mbrl", 0)["fingerprint"] != before
-    # The same failure twice is fatal; after it no attempt is made, although one is left.
+    # The same failure twice is fatal: no third attempt is made. The log has both.
     log = checkout.folder / "results/smoke/runs/walker2d-100/mbrl/seed1/log.txt"
     assert log.read_text().count("ArithmeticError: seed 1 never works") == 2
     assert "an earlier attempt failed twice" not in log.read_text()

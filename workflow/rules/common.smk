@@ -70,6 +70,8 @@ def run_spec(wildcards):
 
 def restarts(job):
     """Snakemake retries by rule; a run that cannot succeed is not tried again."""
+    if not workflow.is_main_process:
+        return 0  # the Snakemakes in a job would retry too, beyond the job's time limit
     if job.rule.name.startswith("train"):
         spec = run_spec(job.wildcards)
         if retry.is_fatal(spec, Places(job.wildcards.scale).checkpoints):

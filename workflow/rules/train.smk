@@ -33,7 +33,7 @@ rule train:
         f"{RUN}/log.txt",
     wildcard_constraints:
         variant=rf"(?!({ON_GPU})(@|/))[a-z][a-z0-9_]*(@[\w.+=,-]+)?",
-    retries: 20  # resumes from its checkpoint; after a fatal failure each attempt ends in a second
+    retries: 20  # goes on from its checkpoint; a run that cannot succeed has none
     threads: 1
     resources:
         **SITE.requests(gpu=False),
@@ -46,13 +46,16 @@ rule train:
     message:
         "Train {wildcards.variant} on {wildcards.task}, seed {wildcards.seed}, to {params.budget} steps"
     shell:
+        # Snakemake removes a rule's log before each attempt; of this one it removes a link.
+        "mkdir -p results/{wildcards.scale}/logs/runs;"
+        " ln -sfr results/{wildcards.scale}/logs/runs/{wildcards.task}.{wildcards.variant:q}.seed{wildcards.seed}.txt {log:q};"
         # `exec` and --foreground hand every signal to the trainer, which saves and leaves.
-        "exec env UNIRL_MEMORY_MB={resources.mem_mb}"
+        " exec env UNIRL_MEMORY_MB={resources.mem_mb}"
         " timeout --foreground --preserve-status -s USR1 $(( {resources.runtime} * 60 - 90 ))"
         " python -m unirl_repro train --task {wildcards.task} --variant {wildcards.variant:q}"
         " --seed {wildcards.seed} --scale {wildcards.scale} --budget {params.budget}"
         " --expect-fingerprint {params.fingerprint} --device {resources.device} --wait 60"
-        " >> {log} 2>&1"
+        " >> {log:q} 2>&1"
 
 
 use rule train as train_on_gpu with:  # several share a GPU, as one job: docs/gpu_sharing.md
