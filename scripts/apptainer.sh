@@ -10,8 +10,11 @@ library=/opt/apptainer-libc # sid's C library
 work=
 
 have_apptainer() {
-    apptainer version > /dev/null 2>&1 && singularity version > /dev/null 2>&1 && command -v mksquashfs squashfuse debootstrap > /dev/null &&
-        { [ "$(id -u)" -ne 0 ] || grep -q "^$(id -un):" /etc/subuid 2> /dev/null; }
+    local program
+    for program in apptainer singularity mksquashfs; do command -v "$program" > /dev/null || return 1; done
+    apptainer version > /dev/null 2>&1 || return 1
+    # An administrator's own needs, which the script can meet.
+    [ "$(id -u)" -ne 0 ] || { command -v debootstrap > /dev/null && grep -qs "^$(id -un):" /etc/subuid; }
 }
 
 ask_the_administrator() {
@@ -26,10 +29,11 @@ in_distribution() {
     apt-cache policy apptainer | grep -q 'Candidate: [0-9]'
 }
 
-# The mirror that the system uses for the packages of Debian itself.
+# The mirror that the system takes Debian itself from.
 debian_mirror() {
     local found
-    found=$(apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' | awk '$2 == "bookworm" || $2 == "trixie" { print $1; exit }')
+    # shellcheck disable=SC2016 # apt fills these in
+    found=$(apt-get indextargets --format '$(RELEASE) $(SITE)' 'Created-By: Packages' | sed -n "s/^$(release VERSION_CODENAME) //p" | head -n 1)
     echo "${found:-http://deb.debian.org/debian}"
 }
 
@@ -73,16 +77,21 @@ finish() {
     command -v singularity > /dev/null || ln -s apptainer "$(dirname "$(command -v apptainer)")/singularity"
 }
 
+install() {
+    if apptainer version > /dev/null 2>&1; then
+        apt_install "${helpers[@]}"
+    elif in_distribution; then
+        apt_install apptainer "${helpers[@]}"
+    elif [ "$(release ID)" = debian ]; then
+        install_beside_the_system
+    else
+        ask_the_administrator "This distribution has no package of Apptainer."
+    fi
+}
+
 if have_apptainer; then exit 0; fi
 say "Apptainer is missing or incomplete: containers need it"
 [ "$(id -u)" -eq 0 ] || ask_the_administrator "Only an administrator can install Apptainer."
 command -v apt-get > /dev/null || ask_the_administrator "Apptainer can be installed from here on Debian and Ubuntu alone."
-if apptainer version > /dev/null 2>&1; then
-    apt_install "${helpers[@]}"
-elif in_distribution; then
-    apt_install apptainer "${helpers[@]}"
-elif [ "$(release ID)" = debian ]; then
-    install_beside_the_system
-else
-    ask_the_administrator "This distribution has no package of Apptainer."
-fi && finish && have_apptainer || ask_the_administrator "Apptainer could not be installed."
+if install && finish && have_apptainer; then exit 0; fi
+ask_the_administrator "Apptainer could not be installed."
