@@ -1,0 +1,91 @@
+"""Settings of a cluster: what the file may say, and what jobs then ask for."""
+
+from pathlib import Path
+
+import pytest
+
+from unirl_repro.campaign.site import GPU, SITE, Site, load_site
+from unirl_repro.explain import ConfigError
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "profiles" / "slurm" / "site.example.yaml"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "site.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_example_is_allowed_and_shows_every_key():
+    site = load_site(EXAMPLE)
+    assert site.model_fields_set == set(Site.model_fields)
+    assert site.gpu is not None
+    assert site.gpu.model_fields_set == set(GPU.model_fields)
+    assert site.build.model_fields_set == set(type(site.build).model_fields)
+
+
+def test_the_file_is_not_tracked():
+    assert str(SITE) in (ROOT / ".gitignore").read_text().split()
+
+
+def test_without_a_file_the_clusters_defaults_hold(tmp_path):
+    site = load_site(tmp_path / "none.yaml")
+    assert site == Site()
+    assert site.requests(gpu=False) == site.requests(gpu=True) == {}
+    assert site.image == Path("containers/unirl.sif")
+
+
+def test_a_file_of_comments_says_nothing(tmp_path):
+    assert load_site(written(tmp_path, "# account: lab\n")) == Site()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("acount: lab", "acount is not a key here. Allowed: .*Did you mean 'account'?"),
+        ("gpu: {typ: h200}", "gpu.typ is not a key here"),
+        ("longest_job: 1 day", "longest_job is '1 day'. Allowed: a whole number"),
+        ("longest_job: 1", "longest_job is 1. Allowed: a number of at least 2"),
+        ("partition: a b", "partition is 'a b'"),
+        ("account: lab; rm -rf x", "account is 'lab; rm -rf x'"),
+        ("gpu: {type: 'h200:1'}", "gpu.type is 'h200:1'"),
+        ("gpu: {runs_per_gpu: 0}", "gpu.runs_per_gpu is 0. Allowed: a number of at least 1"),
+        ("gpu: yes", "gpu is true"),
+        ("build: {torch: rocm}", "build.torch is 'rocm'. Allowed: 'cuda' or 'cpu'"),
+        ("account: lab\naccount: other", "account stands there twice"),
+        ("- account", "site.yaml"),
+        ("account: [", "is not valid YAML"),
+    ],
+)
+def test_a_mistake_names_file_place_and_value(tmp_path, text, told):
+    with pytest.raises(ConfigError) as error:
+        load_site(written(tmp_path, text))
+    first, _, second = told.partition(".*")
+    assert str(error.value).startswith("site.yaml: ")
+    assert first in str(error.value)
+    assert second in str(error.value)
+
+
+def test_jobs_with_a_gpu_ask_for_what_is_their_own_and_else_the_same():
+    gpu = GPU(partition="gpus", type="h200")
+    site = Site(account="lab", partition="cpus", qos="normal", gpu=gpu)
+    assert site.requests(gpu=False) == {
+        "slurm_account": "lab",
+        "slurm_partition": "cpus",
+        "qos": "normal",
+    }
+    assert site.requests(gpu=True) == {
+        "slurm_account": "lab",
+        "slurm_partition": "gpus",
+        "qos": "normal",
+        "gres": "gpu:h200:1",
+    }
+    assert Site(gpu=GPU()).requests(gpu=True) == {"gres": "gpu:1"}
+
+
+@pytest.mark.parametrize(
+    ("container", "image"), [("none", None), ("/images/other.sif", Path("/images/other.sif"))]
+)
+def test_which_image_jobs_run_in(container, image):
+    assert Site(container=container).image == image

@@ -1,0 +1,145 @@
+"""What SLURM prints, as typed answers; its commands are small scripts here."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.campaign.commands import commands
+from unirl_repro.campaign import slurm
+from unirl_repro.campaign.slurm import Job, SlurmError
+
+SINFO = """main*|up|1-00:00:00|(null)|idle|10|192000|64
+main*|up|1-00:00:00|gpu:a100:4(S:0-1),shard:8(S:0,1)|mixed~|2|512000+|128
+old|drain|infinite|gpu:2|drained*|1|64000|16
+empty|up|30:00|(null)|n/a|0|0|0
+"""
+
+
+def test_a_partition_is_summed_up_over_its_kinds_of_nodes(tmp_path, monkeypatch):
+    commands(tmp_path, monkeypatch, sinfo=SINFO)
+    found = slurm.partitions()
+    main = found["main"]
+    assert list(found) == ["main", "old", "empty"]
+    assert (main.default, main.up, main.longest) == (True, True, 1440)
+    assert main.gres == {"gpu:a100:4", "shard:8"}
+    assert main.states == {"idle", "mixed"}
+    assert (main.memory_mb, main.cpus, main.nodes) == (512000, 128, 12)
+    assert (found["old"].default, found["old"].up, found["old"].longest) == (False, False, None)
+    assert found["old"].states == {"drained"}
+    assert found["empty"].nodes == 0
+
+
+def test_settings_of_the_users_own_sinfo_do_not_change_what_is_read(tmp_path, monkeypatch):
+    commands(tmp_path, monkeypatch, sinfo="$SINFO_FORMAT$SQUEUE_USERS")
+    monkeypatch.setenv("SINFO_FORMAT", "%N")
+    monkeypatch.setenv("SQUEUE_USERS", "other")
+    assert slurm.ask("sinfo").strip() == ""
+
+
+@given(st.integers(0, 400), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+def test_a_time_limit_in_minutes(days, hours, mins, seconds):
+    whole = days * 1440 + hours * 60 + mins
+    assert slurm.minutes(f"{days}-{hours:02}:{mins:02}:{seconds:02}") == whole
+    assert slurm.minutes(f"{hours}:{mins:02}:{seconds:02}") == hours * 60 + mins
+    assert slurm.minutes(f"{mins}:{seconds:02}") == mins
+
+
+WORDS = st.text("abcdefgh019_.", min_size=1, max_size=8)
+ENTRIES = st.lists(st.tuples(WORDS, st.sampled_from(["", "(S:0-1)", "(S:0,2-3)", "(IDX:0-1,3)"])))
+
+
+@given(ENTRIES.filter(bool))
+def test_resources_are_told_apart_although_their_sockets_hold_commas(entries):
+    parts = [f"gpu:{kind}:2{sockets}" for kind, sockets in entries]
+    assert slurm._gres(",".join(parts)) == parts
+
+
+def test_no_resources_are_none():
+    assert slurm._gres("(null)") == []
+
+
+def test_which_account_goes_with_which_qos(tmp_path, monkeypatch):
+    told = "lab|normal,long\nother|normal\n"
+    on = "AccountingStorageType   = accounting_storage/slurmdbd"
+    commands(tmp_path, monkeypatch, sacctmgr=told, scontrol=on)
+    assert slurm.associations() == {("lab", "normal"), ("lab", "long"), ("other", "normal")}
+
+
+def test_without_accounting_there_are_no_accounts(tmp_path, monkeypatch):
+    off = "AccountingStorageType   = accounting_storage/none"
+    commands(tmp_path, monkeypatch, sacctmgr="lab|normal", scontrol=off)
+    assert not slurm.has_accounting()
+    assert slurm.associations() is None
+
+
+def test_jobs_of_a_folder_are_this_checkouts_and_this_programs(tmp_path, monkeypatch):
+    rows = [
+        f"7|unirl_a|RUNNING|{tmp_path}",
+        f"8_3|unirl_b|PENDING|{tmp_path}",
+        f"9|unirl_a|RUNNING|{tmp_path}/other",
+        f"10|mine|RUNNING|{tmp_path}",
+        f"11|unirlx|RUNNING|{tmp_path}",
+    ]
+    commands(tmp_path, monkeypatch, squeue="\n".join(rows))
+    assert slurm.jobs_of(tmp_path) == [
+        Job("7", "unirl_a", "RUNNING"),
+        Job("8_3", "unirl_b", "PENDING"),
+    ]
+
+
+def test_a_folder_with_a_bar_in_its_name_is_recognised(tmp_path, monkeypatch):
+    commands(tmp_path, monkeypatch, squeue="7|unirl_a|RUNNING|/home/a|b")
+    assert [job.id for job in slurm.jobs_of(Path("/home/a|b"))] == ["7"]
+
+
+def test_states_of_a_job_come_from_accounting_or_else_from_the_controller(tmp_path, monkeypatch):
+    commands(tmp_path, monkeypatch, sacct="OUT_OF_MEMORY\nCANCELLED by 0\n")
+    assert slurm.job_states("5") == {"OUT_OF_MEMORY", "CANCELLED"}
+    commands(tmp_path, monkeypatch, sacct="", scontrol="JobId=5 JobState=TIMEOUT Reason=x")
+    assert slurm.job_states("5") == {"TIMEOUT"}
+    commands(tmp_path, monkeypatch, sacct="", scontrol="", fails=True)
+    assert slurm.job_states("5") == set()
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ("Slurmctld(primary) at one is UP", ""),
+        ("Slurmctld(primary) at one is DOWN", "Slurmctld(primary) at one is DOWN"),
+    ],
+)
+def test_whether_the_controller_answers(tmp_path, monkeypatch, told, problem):
+    commands(tmp_path, monkeypatch, scontrol=told)
+    assert slurm.responds() == problem
+
+
+def test_a_failing_command_is_told_in_its_own_words(tmp_path, monkeypatch):
+    commands(tmp_path, monkeypatch, scontrol="Unable to contact slurm controller", fails=True)
+    with pytest.raises(SlurmError, match="scontrol says: Unable to contact slurm controller"):
+        slurm.ask("scontrol", "ping")
+    assert "Unable to contact" in slurm.responds()
+
+
+def test_a_missing_command_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert slurm.missing() == list(slurm.COMMANDS)
+    with pytest.raises(SlurmError, match="there is no sinfo on this machine"):
+        slurm.partitions()
+
+
+def test_a_command_that_never_answers_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm, "PATIENCE", 0.2)
+    script = tmp_path / "squeue"
+    script.write_text("#!/bin/sh\nexec sleep 30\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(SlurmError, match=r"squeue did not answer in 0\.2 s"):
+        slurm.ask("squeue")
+
+
+def test_nothing_is_cancelled_without_jobs(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    slurm.cancel([])
