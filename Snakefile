@@ -15,8 +15,9 @@ include: "workflow/rules/common.smk"  # configuration, names, wildcard constrain
 
 validate(config, "workflow/schemas/config.schema.yaml", set_default=False)
 
-if IMAGE:  # with --software-deployment-method apptainer, unless the site says otherwise
+if IMAGE:
 
+    # Used with --software-deployment-method apptainer; holds dependencies, never our code.
     container: IMAGE
 
 

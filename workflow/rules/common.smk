@@ -38,9 +38,9 @@ ON_CLUSTER = (
 CONTAINERS = (
     DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 )
-IMAGE = str(SITE.image) if CONTAINERS and SITE.image else None
+IMAGE = SITE.image and str(SITE.image)
 # What runs in the image waits until it is built; a newer one makes nothing stale.
-IN_IMAGE = [ancient(IMAGE)] if IMAGE else []
+IN_IMAGE = [ancient(IMAGE)] if IMAGE and CONTAINERS else []
 FIGURES = [
     study for study, content in CONFIG.studies.items() if content.kind == "figure"
 ]
