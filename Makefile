@@ -4,7 +4,7 @@ export PYTHON TORCH
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 SHELL := /bin/bash
 
-.PHONY: help setup reproduce report-paper smoke test test-full lint bench lock
+.PHONY: help setup reproduce report-paper smoke test test-full campaign lint bench lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -29,6 +29,9 @@ test: setup  ## unit, property, parity and resume tests, a smoke run, the cluste
 
 test-full: setup  ## the long campaigns: 200 kills each, paper sizes, recorded runs repeated (15 min more)
 	pytest -n 2 --dist load -m full
+
+campaign: setup  ## every fault that a cluster has, on a real one-node SLURM; CAMPAIGN_JOBS=500 for a long one (8 min)
+	pytest -s -m full tests/slurm/test_campaign.py
 
 lint: setup  ## ruff, types, snakefmt, snakemake --lint, shellcheck
 	@scripts/lint.sh

@@ -9,4 +9,4 @@ ruff format --check .
 mypy
 snakefmt --check Snakefile workflow
 snakemake --lint
-shellcheck --external-sources scripts/*.sh .ci/run
+shellcheck --external-sources scripts/*.sh tests/slurm/*.sh .ci/run
