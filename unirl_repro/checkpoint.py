@@ -29,6 +29,9 @@ from unirl_repro.replay import Batch, Replay
 
 SEGMENT_BYTES = 16 * 2**20
 KEPT = 2
+# All names that a run's files have, in an order to remove them in: records before what they name,
+# so that what is left counts as whole or not at all; and the lock last.
+NAMES = ("*.damaged", "step-*.json", "status.json", "step-*.pt", "replay-*.pt", "progress.jsonl")
 TEMPORARY = re.compile(r"\..+\.\d+")  # names that `files.write_bytes` gives while writing
 
 
@@ -95,7 +98,8 @@ class Store:
         BusyError
             If another process has it.
         """
-        file = (self.directory / "lock").open("a+")
+        path = self.directory / "lock"
+        file = path.open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -106,6 +110,9 @@ class Store:
                 f"{self.directory}: this run is being trained already, by {other}. "
                 "Wait for it or stop it; nothing was changed."
             ) from None
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            file.close()
+            raise BusyError(f"{self.directory}: was removed in this moment. Start again.")
         file.truncate(0)
         file.write(holder + "\n")
         file.flush()
@@ -192,6 +199,41 @@ class Store:
         self._segments = segments
         self._prune()
 
+    def files(self) -> list[Path]:
+        """All files but the lock, in an order in which they can be removed one by one."""
+        return [path for pattern in NAMES for path in sorted(self.directory.glob(pattern))]
+
+    def spare_files(self) -> list[Path]:
+        """Files that the newest checkpoint does without, in the order of `files`.
+
+        Raises
+        ------
+        DamagedError
+            If its record does not match its checksum.
+        """
+        newest = next(iter(self._newest_first()), None)
+        if newest is None:
+            return []
+        names = {newest.name, newest.with_suffix(".pt").name, "status.json", "progress.jsonl"}
+        names |= {segment["file"] for segment in self._read_record(newest)["segments"]}
+        return [path for path in self.files() if path.name not in names]
+
+    def check_newest(self) -> None:
+        """See that the newest checkpoint is whole, before older ones are given up.
+
+        Raises
+        ------
+        DamagedError, FileNotFoundError
+            If it is not.
+        """
+        newest = self._newest_first()[0]
+        record = self._read_record(newest)
+        checksums = {segment["file"]: segment["sha256"] for segment in record["segments"]}
+        checksums[newest.with_suffix(".pt").name] = record["state_sha256"]
+        for name, checksum in checksums.items():
+            self._read_whole(name, checksum)
+        self._check_progress(record)
+
     def load(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest whole checkpoint, and what was wrong with newer ones.
 
@@ -237,10 +279,14 @@ class Store:
         return json.loads(body)
 
     def _read_tensors(self, name: str, checksum: str) -> Any:
+        content = self._read_whole(name, checksum)
+        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+
+    def _read_whole(self, name: str, checksum: str) -> bytes:
         content = (self.directory / name).read_bytes()
         if sha256(content) != checksum:
             raise DamagedError(f"{name} does not match its checksum")
-        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        return content
 
     def _save_replay(self, replay: Replay) -> list[dict[str, Any]]:
         """Write what is new since the last checkpoint; drop what the ring has overwritten."""
