@@ -27,14 +27,15 @@ from unirl_repro.files import write_json, write_text
 IMAGE = Path("containers/unirl.sif")
 DEFINITION = Path("containers/unirl.def")
 LOCK = Path("requirements.lock")
-RECORDS = "container.json"  # under results/: what is known of images, by path, size and time
-VARIABLES = "container.env"  # under results/: what processes in the image are told
+RECORDS = "container/images.json"  # under results/: what is known of images, by path, size and time
 DEBIAN = "http://deb.debian.org/debian"
 OTHER_WAYS = (
     "Or do without, in profiles/slurm/site.yaml: `container: none` lets jobs use the virtual "
     "environment, `container: PATH` an image that is there already."
 )
 PROC = Path("/proc")
+SUBUID = Path("/etc/subuid")
+GPU_CONTROL = Path("/dev/nvidiactl")
 # Quick to make and to read; the default takes four times as long. Older versions ignore this.
 COMPRESSION = "-comp zstd -Xcompression-level 3"
 
@@ -52,7 +53,7 @@ def wanted_label(root: Path = Path("."), torch: str = "cpu") -> str:
     return f"{hashlib.sha256(content).hexdigest()[:16]}-{torch}"
 
 
-def label(image: Path) -> str | None:
+def label(image: Path, results: Path = RESULTS) -> str | None:
     """Label that an image was built with; None if it is an image of something else.
 
     Raises
@@ -60,6 +61,33 @@ def label(image: Path) -> str | None:
     ContainerError
         If it cannot be read.
     """
+    return _known(image, results)["label"]
+
+
+def digest(image: Path, results: Path = RESULTS) -> str:
+    """SHA-256 of an image."""
+    return _known(image, results)["digest"]
+
+
+def _known(image: Path, results: Path) -> dict[str, Any]:
+    """What is known of an image; it is read once, and kept beside the results by size and time."""
+    path = results / RECORDS
+    try:
+        records = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):  # a cache: what cannot be read is looked up
+        records = {}
+    stat = image.stat()
+    key = [stat.st_size, stat.st_mtime_ns]
+    if records.get(str(image), {}).get("key") != key:
+        with image.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        records[str(image)] = {"key": key, "digest": f"sha256:{found}", "label": _inspect(image)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, records)
+    return records[str(image)]
+
+
+def _inspect(image: Path) -> str | None:
     if shutil.which("singularity") is None:
         raise ContainerError(why_not())
     told = _spython().inspect(str(image.resolve()))
@@ -75,38 +103,7 @@ def _spython() -> Any:
     return Client
 
 
-def digest(image: Path, results: Path = RESULTS) -> str:
-    """SHA-256 of an image, read once: it is kept beside the results, by path, size and time."""
-    records = _records(results)
-    key = _key(image)
-    if records.get(str(image), {}).get("key") != key:
-        with image.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        _record(image, f"sha256:{found}", results)
-        return f"sha256:{found}"
-    return records[str(image)]["digest"]
-
-
-def _key(image: Path) -> list[int]:
-    stat = image.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def _records(results: Path) -> dict[str, dict[str, Any]]:
-    """A cache: one that cannot be read is none."""
-    try:
-        return json.loads((results / RECORDS).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-
-
-def _record(image: Path, found: str, results: Path) -> None:
-    results.mkdir(parents=True, exist_ok=True)
-    entry = {"key": _key(image), "digest": found}
-    write_json(results / RECORDS, _records(results) | {str(image): entry})
-
-
-def check(image: Path, root: Path = Path(".")) -> None:
+def check(image: Path, root: Path = Path("."), results: Path = RESULTS) -> None:
     """Refuse an image that was built from another definition or lock.
 
     Raises
@@ -119,14 +116,22 @@ def check(image: Path, root: Path = Path(".")) -> None:
             f"{image}: no such image. Build it: unirl-repro container build; or name another one "
             "under `container` in profiles/slurm/site.yaml."
         )
-    found, wanted = label(image), wanted_label(root)
-    if (found or "").partition("-")[0] == wanted.partition("-")[0]:
+    found, wanted = label(image, results), wanted_label(root)
+    if _same_lock(found, wanted):
         return
     raise ContainerError(
         f"{image} was built for another lock: its label is {found or 'missing'}, and "
-        f"{DEFINITION} with {LOCK} make {wanted.partition('-')[0]}. Build it anew (unirl-repro "
-        "container build), or check out the version that it belongs to."
+        f"{DEFINITION} with {LOCK} make {_lock_of(wanted)}. Build it anew (unirl-repro container "
+        "build), or check out the version that it belongs to."
     )
+
+
+def _lock_of(label: str | None) -> str:
+    return (label or "").partition("-")[0]
+
+
+def _same_lock(found: str | None, wanted: str) -> bool:
+    return _lock_of(found) == _lock_of(wanted)
 
 
 # Building
@@ -159,10 +164,7 @@ def build(image: Path, settings: Build, root: Path = Path(".")) -> str:
         raise ContainerError(obstacle)
     wanted = wanted_label(root, settings.torch)
     if _is(image, wanted):
-        known = digest(image)
-        image.touch()  # newer than definition and lock, as Snakemake asks of an output
-        _record(image, known, RESULTS)
-        tell_jobs(image)
+        tell_jobs(image, ready_file(root, settings.torch))
         return f"{image} is there already, for today's definition and lock ({wanted})"
     temporary = image.with_name(f".{image.stem}.{os.getpid()}.sif")
     try:
@@ -170,13 +172,13 @@ def build(image: Path, settings: Build, root: Path = Path(".")) -> str:
         temporary.replace(image)
     finally:
         temporary.unlink(missing_ok=True)
-    tell_jobs(image)
+    tell_jobs(image, ready_file(root, settings.torch))
     return f"{image} was built ({wanted}, {digest(image)})"
 
 
-def _is(image: Path, wanted: str) -> bool:
+def _is(image: Path, wanted: str, results: Path = RESULTS) -> bool:
     try:
-        return image.exists() and label(image) == wanted
+        return image.exists() and label(image, results) == wanted
     except ContainerError:  # damaged: built anew
         return False
 
@@ -286,17 +288,59 @@ def debian_mirror() -> str:
 # Running
 
 
-def environment(image: Path, results: Path = RESULTS) -> dict[str, str]:
+def ready_file(root: Path = Path("."), torch: str = "cpu", results: Path = RESULTS) -> Path:
+    """The file that is there while the image is there and of today's definition and lock.
+
+    It holds the variables that processes in the image are given. Rules wait for it and not for
+    the image, whose name stays the same when it is another one.
+    """
+    return results / "container" / f"{wanted_label(root, torch)}.env"
+
+
+def tell_jobs(image: Path, ready: Path, results: Path = RESULTS) -> None:
+    """Write the image's digest down for what runs in it; it goes into each manifest."""
+    text = f"UNIRL_CONTAINER_DIGEST={digest(image, results)}\n"
+    if ready.exists() and ready.read_text() == text:
+        return
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    write_text(ready, text)
+
+
+def refresh(site: Site, root: Path = Path("."), results: Path = RESULTS) -> None:
+    """Make the ready file say the truth; called before a DAG is built.
+
+    Raises
+    ------
+    ContainerError
+        If the site names an image, and it is missing or of another lock.
+    """
+    image, ready = site.image, ready_file(root, site.build.torch, results)
+    assert image is not None
+    if site.container != "build":
+        check(image, root, results)
+        tell_jobs(image, ready, results)
+    elif _is(image, wanted_label(root, site.build.torch), results):
+        tell_jobs(image, ready, results)
+    else:
+        ready.unlink(missing_ok=True)
+
+
+def environment(ready: Path) -> dict[str, str]:
     """Variables that tell Apptainer how to run a job's commands on this machine.
+
+    Parameters
+    ----------
+    ready : Path
+        From `ready_file`.
 
     Returns
     -------
     dict
         GPUs where there are any, folders outside the checkout that it links to, what processes
-        inside are told, and namespaces without what this machine's root may not do.
+        inside are told, and namespaces where root may not do all that Apptainer expects.
     """
-    variables = {"APPTAINER_ENV_FILE": str((results / VARIABLES).absolute())}
-    if Path("/dev/nvidiactl").exists():
+    variables = {"APPTAINER_ENV_FILE": str(ready.absolute())}
+    if GPU_CONTROL.exists():
         variables["APPTAINER_NV"] = "1"
     if _root_is_restricted():
         variables["APPTAINER_USERNS"] = "1"
@@ -304,14 +348,6 @@ def environment(image: Path, results: Path = RESULTS) -> dict[str, str]:
     if any(outside):
         variables["APPTAINER_BIND"] = ",".join(dict.fromkeys(filter(None, outside)))
     return variables
-
-
-def tell_jobs(image: Path, results: Path = RESULTS) -> None:
-    """Write down the image's digest for what runs in it; it goes into each manifest."""
-    found = digest(image, results)
-    path, text = results / VARIABLES, f"UNIRL_CONTAINER_DIGEST={found}\n"
-    if not path.exists() or path.read_text() != text:
-        write_text(path, text)
 
 
 def _linked_folders(root: Path) -> list[str]:
@@ -393,9 +429,6 @@ def _why_not_build(settings: Build) -> str:
     )
 
 
-SUBUID = Path("/etc/subuid")
-
-
 def _may_use_ids(name: str, uid: int) -> bool:
     lines = SUBUID.read_text().splitlines() if SUBUID.exists() else []
     return any(line.split(":")[0] in (name, str(uid)) for line in lines)
@@ -448,7 +481,7 @@ def describe(site: Site, root: Path = Path(".")) -> Description:
     return Description(
         image=None if image is None else str(image),
         exists=exists,
-        fits=(found or "").partition("-")[0] == wanted.partition("-")[0],
+        fits=_same_lock(found, wanted),
         wanted=wanted,
         label=found,
         digest=digest(image) if image and exists else None,
