@@ -1,13 +1,12 @@
 """What SLURM prints, as typed answers; its commands are small scripts here."""
 
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.campaign.commands import commands
+from tests.campaign.commands import command, commands
 from unirl_repro.campaign import slurm
 from unirl_repro.campaign.slurm import Job, SlurmError
 
@@ -100,7 +99,8 @@ def test_states_of_a_job_come_from_accounting_or_else_from_the_controller(tmp_pa
     assert slurm.job_states("5") == {"OUT_OF_MEMORY", "CANCELLED"}
     commands(tmp_path, monkeypatch, sacct="", scontrol="JobId=5 JobState=TIMEOUT Reason=x")
     assert slurm.job_states("5") == {"TIMEOUT"}
-    commands(tmp_path, monkeypatch, sacct="", scontrol="", fails=True)
+    for name in ("sacct", "scontrol"):
+        command(tmp_path, monkeypatch, name, "exit 1")
     assert slurm.job_states("5") == set()
 
 
@@ -117,8 +117,8 @@ def test_whether_the_controller_answers(tmp_path, monkeypatch, told, problem):
 
 
 def test_a_failing_command_is_told_in_its_own_words(tmp_path, monkeypatch):
-    commands(tmp_path, monkeypatch, scontrol="Unable to contact slurm controller", fails=True)
-    with pytest.raises(SlurmError, match="scontrol says: Unable to contact slurm controller"):
+    command(tmp_path, monkeypatch, "scontrol", "echo Unable to contact controller >&2; exit 1")
+    with pytest.raises(SlurmError, match="scontrol says: Unable to contact controller"):
         slurm.ask("scontrol", "ping")
     assert "Unable to contact" in slurm.responds()
 
@@ -132,10 +132,7 @@ def test_a_missing_command_is_named(tmp_path, monkeypatch):
 
 def test_a_command_that_never_answers_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm, "PATIENCE", 0.2)
-    script = tmp_path / "squeue"
-    script.write_text("#!/bin/sh\nexec sleep 30\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    command(tmp_path, monkeypatch, "squeue", "exec sleep 30")
     with pytest.raises(SlurmError, match=r"squeue did not answer in 0\.2 s"):
         slurm.ask("squeue")
 

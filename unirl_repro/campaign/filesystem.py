@@ -18,7 +18,7 @@ ABOUT = "results folder"
 LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay"}
 # Options with which locks do not reach other machines.
 LONELY_LOCKS = {"nolock", "local_lock=all", "local_lock=flock", "localflock"}
-LEAST_FREE = 2**30  # bytes; with less, not even logs and checkpoints under way are safe
+LEAST_FREE = 2**28  # bytes; with less, hardly a run can save
 PATIENCE = 10  # seconds for a quota command
 GIB = 2**30
 # Says whether it could take a lock; alone, without the site's packages, it starts in 20 ms.
@@ -43,11 +43,19 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Quota:
+class Room:
     """What a user may still put on a file system; None where there is no limit."""
 
-    bytes_left: int | None
-    files_left: int | None
+    bytes: int | None
+    files: int | None
+
+
+@dataclass(frozen=True)
+class Need:
+    """What runs will put there."""
+
+    bytes: int
+    files: int
 
 
 def mount_of(path: Path, table: str) -> Mount | None:
@@ -73,10 +81,8 @@ def _unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-def check_mount(folder: Path, mount: Mount | None, nodes: int) -> Finding:
+def check_mount(folder: Path, mount: Mount, nodes: int) -> Finding:
     """Whether a cluster's other machines see this file system, and each other's locks on it."""
-    if mount is None:
-        return ok("file system", f"{folder}: unknown kind, since /proc/mounts does not list it")
     told = f"{folder} is on {mount.point} ({mount.kind})"
     if lonely := mount.options & LONELY_LOCKS:
         return error(
@@ -163,45 +169,46 @@ def _try_lock(file: Path) -> int:
     return subprocess.run(command, capture_output=True, check=False).returncode
 
 
-def check_space(
-    folder: Path, free_bytes: int, free_files: int | None, need_bytes: int, need_files: int
-) -> list[Finding]:
-    """Whether what the runs will write fits, by file system or quota.
+def check_space(folder: Path, what: str, room: Room, need: Need) -> list[Finding]:
+    """Whether what the runs will write fits.
 
     Parameters
     ----------
     folder : Path
-    free_bytes : int
-    free_files : int or None
-        None where nothing counts them.
-    need_bytes, need_files : int
-        Of the whole scale, what is there already included.
+    what : str
+        Who sets the limit: "space" of the file system, or "quota".
+    room : Room
+        What is left there.
+    need : Need
+        Of the runs that are not finished.
     """
     mend = (
         f"make room there, or make {folder} a link to a larger file system; `unirl-repro gc` "
         "removes checkpoints that no run needs"
     )
-    told = f"{free_bytes / GIB:.1f} GiB free, the whole scale needs {need_bytes / GIB:.1f}"
-    if free_bytes < min(need_bytes, LEAST_FREE):
-        findings = [error("space", told, mend)]
-    elif free_bytes < need_bytes:
-        findings = [warning("space", told, mend)]
-    else:
-        findings = [ok("space", told)]
-    if free_files is not None and free_files < need_files:
-        told = f"{free_files} more files can be made, the whole scale needs {need_files}"
-        findings.append(warning("number of files", told, mend))
+    findings = []
+    if room.bytes is not None:
+        left, asked = f"{room.bytes / GIB:.1f} GiB", f"{need.bytes / GIB:.1f} GiB"
+        told = f"{left} left, unfinished runs need {asked}"
+        if room.bytes >= need.bytes:
+            findings.append(ok(what, told))
+        else:  # jobs that find no space fail, and go on once there is some
+            wrong = error if room.bytes < LEAST_FREE else warning
+            findings.append(wrong(what, told, mend))
+    if room.files is not None and room.files < need.files:
+        told = f"{room.files} more files may be made, unfinished runs need {need.files}"
+        findings.append(warning(what, told, mend))
     return findings
 
 
-def free(folder: Path) -> tuple[int, int | None]:
-    """Bytes and files that this user can still put there, if there were no quota."""
+def free(folder: Path) -> Room:
+    """What this user can still put there, if there were no quota."""
     found = os.statvfs(folder)
     # File systems that make room for files as they go say that they have none at all.
-    return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
+    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
-def read_quota(mount: Mount) -> Quota | None:
+def read_quota(mount: Mount) -> Room | None:
     """This user's quota on a file system; None where there is none, or none that can be read."""
     if mount.kind == "lustre":
         told = _told("lfs", "quota", "-q", "-u", getpass.getuser(), str(mount.point))
@@ -222,7 +229,7 @@ def _told(*command: str) -> str:
     return done.stdout
 
 
-def parse_quota(told: str, mount: Mount) -> Quota | None:
+def parse_quota(told: str, mount: Mount) -> Room | None:
     """A file system's row: used, soft limit, hard limit and grace of blocks, then of files.
 
     Parameters
@@ -238,7 +245,7 @@ def parse_quota(told: str, mount: Mount) -> Quota | None:
         row = [_number(field) for field in words[at + 1 : at + 8]]
         if word in names and len(row) == 7 and None not in row[:3] + row[4:]:
             blocks, files = _left(row[:3]), _left(row[4:])
-            return Quota(None if blocks is None else blocks * 1024, files)
+            return Room(None if blocks is None else blocks * 1024, files)
     return None
 
 

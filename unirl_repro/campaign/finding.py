@@ -50,7 +50,7 @@ def text(findings: Sequence[Finding]) -> str:
     lines = [f"ok: {finding.about}: {finding.told}" for finding in findings if finding.kind == "ok"]
     wrong = [f for kind in ("warning", "error") for f in reversed(findings) if f.kind == kind]
     if not wrong:
-        return "\n".join([*lines, "", f"{len(lines)} checks, nothing is wrong."])
+        return "\n".join([*lines, "", f"{_count(len(lines), 'check')}, nothing is wrong."])
     errors = sum(finding.kind == "error" for finding in wrong)
     told = [
         f"{f.kind}: {f.about}: {' '.join(f.told.split())}\n  To mend it: {f.mend}" for f in wrong

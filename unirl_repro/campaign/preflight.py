@@ -3,14 +3,18 @@
 Each check is a function of facts elsewhere; here facts are gathered, the most important first.
 """
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unirl_repro.campaign import filesystem, slurm, slurm_checks
+from unirl_repro.campaign import container, filesystem, slurm, slurm_checks
 from unirl_repro.campaign import probe as node
+from unirl_repro.campaign.container import ContainerError
 from unirl_repro.campaign.finding import Finding, error, ok, text
+from unirl_repro.campaign.forecast import Forecast, forecast
 from unirl_repro.campaign.lockfile import check_lock
-from unirl_repro.campaign.places import RESULTS, check_format
+from unirl_repro.campaign.places import RESULTS, Places, check_format
 from unirl_repro.campaign.site import Site
 from unirl_repro.campaign.slurm import SlurmError
 from unirl_repro.config import Config, ConfigError
@@ -19,6 +23,8 @@ from unirl_repro.yamlfile import read_yaml
 __all__ = ["Finding", "preflight", "text"]
 
 MOUNTS = Path("/proc/mounts")
+FILES = 20  # of a run: results, states, logs, Snakemake's records
+SEGMENT_BYTES = 16 * 2**20  # of a replay; checkpoint.SEGMENT_BYTES, without importing torch
 
 
 def preflight(
@@ -50,9 +56,12 @@ def preflight(
         The most important first.
     """
     cluster, nodes = _cluster(config, scale, site, root)
-    results = _results(config, scale, root, nodes)
-    findings = [*cluster, *results, check_lock(root)]
-    if probe and not any(f.kind == "error" for f in [*cluster, *results]):
+    results = _results(config, scale, site, root, nodes)
+    image = check_container(site, root)
+    if slurm.missing():  # where nothing is submitted, nothing runs in it
+        image = replace(image, kind="warning" if image.kind == "error" else image.kind)
+    findings = [*cluster, *results, image, check_lock(root)]
+    if probe and not any(f.kind == "error" for f in findings):
         for gpu in (False, True) if site.gpu else (False,):
             findings += node.probe(site, root, root / RESULTS, gpu=gpu, patience=patience)
     return findings
@@ -78,15 +87,66 @@ def _cluster(config: Config, scale: str, site: Site, root: Path) -> tuple[list[F
     return [ok("SLURM", "commands and controller answer"), *found], nodes
 
 
-def _results(config: Config, scale: str, root: Path, nodes: int) -> list[Finding]:
+def check_container(site: Site, root: Path) -> Finding:
+    """Whether the image that jobs run in is there, or can be built, and is today's."""
+    image = root / site.image if site.image else None
+    if image is None:
+        return ok("container", "none: jobs use the virtual environment")
+    built_here = site.container == "build"
+    try:
+        fits = image.exists() and not container.why_not() and _fits(image, root)
+        if built_here and not fits and (obstacle := container.why_not(site.build)):
+            raise ContainerError(obstacle)
+        if built_here:
+            return ok("container", f"{image} {'is there' if fits else 'will be built'}")
+        if obstacle := container.why_not():
+            raise ContainerError(obstacle)
+        container.check(image, root)
+    except ContainerError as problem:
+        return _split("container", str(problem), "build another: unirl-repro container build")
+    return ok("container", f"{image} is there, built from today's lock")
+
+
+def _fits(image: Path, root: Path) -> bool:
+    try:
+        container.check(image, root)
+    except ContainerError:
+        return False
+    return True
+
+
+def _split(about: str, message: str, otherwise: str) -> Finding:
+    """Of a message the first sentence says what is wrong, and the rest what to do."""
+    told, _, mend = message.partition(". ")
+    return error(about, told, mend or otherwise)
+
+
+def _results(config: Config, scale: str, site: Site, root: Path, nodes: int) -> list[Finding]:
     folder = root / RESULTS
     try:
         check_format(folder)
     except ConfigError as problem:
-        told, _, mend = str(problem).partition(". ")
-        return [error(filesystem.ABOUT, told, mend)]
+        return [
+            _split(filesystem.ABOUT, str(problem), f"keep it elsewhere: mv {folder} {folder}-old")
+        ]
     findings = filesystem.check_use(folder)
     if findings[0].kind == "error":
         return findings
-    mount = filesystem.mount_of(folder.resolve(), MOUNTS.read_text())
+    mount = filesystem.mount_of(folder.resolve(), MOUNTS.read_text() if MOUNTS.exists() else "")
+    need = _need(forecast(config, scale, site, places=Places(scale, root=folder)))
+    findings += filesystem.check_space(folder, "space", filesystem.free(folder), need)
+    if mount is None:
+        return findings
+    quota = filesystem.read_quota(mount)
+    findings += filesystem.check_space(folder, "quota", quota, need) if quota else []
     return [*findings, filesystem.check_mount(folder, mount, nodes)]
+
+
+def _need(coming: Forecast) -> filesystem.Need:
+    """Of the runs that are not finished; what those under way have written already counts twice."""
+    size = files = 0.0
+    for row in coming.rows:
+        share = 1 - row.finished / row.runs
+        size += share * (row.results_bytes + row.checkpoint_bytes)
+        files += share * (FILES * row.runs + row.checkpoint_bytes / SEGMENT_BYTES)
+    return filesystem.Need(math.ceil(size), math.ceil(files))

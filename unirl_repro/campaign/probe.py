@@ -7,7 +7,6 @@ import fcntl
 import getpass
 import json
 import os
-import shlex
 import subprocess
 import sys
 import uuid
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unirl_repro.campaign import slurm
+from unirl_repro.campaign import container, slurm
 from unirl_repro.campaign.finding import Finding, error, ok
 from unirl_repro.campaign.site import SITE, Site
 
@@ -26,8 +25,9 @@ MARK = "preflight: "
 SCRIPT = f"""
 echo "{MARK}host $(uname -n)"
 cd "$1" && test -f config.yaml && echo "{MARK}checkout yes"
-test -x "$2" && echo "{MARK}python yes" && exec "$2" -m unirl_repro.campaign.probe "$3"
+test -x "$2" && echo "{MARK}python yes" && exec "$2" -m unirl_repro.campaign.probe "$3" "$4"
 """
+IMPORT = "import torch; print(torch.__version__, torch.cuda.is_available())"
 SHARE = "keep the checkout, with .venv/ and results/, on a file system that all compute nodes share"
 
 
@@ -39,12 +39,12 @@ class Answer:
     ----------
     facts : mapping
         What it found; empty if it did not run.
-    problem : str
-        Why it did not run, in SLURM's words.
+    complaints : str
+        What it or SLURM said of things that went wrong.
     """
 
     facts: Mapping[str, Any]
-    problem: str = ""
+    complaints: str = ""
 
 
 def probe(
@@ -81,11 +81,12 @@ def _run(site: Site, root: Path, lock: Path, *, gpu: bool, patience: float) -> A
         "--qos": asked.get("qos"),
         "--gres": asked.get("gres"),
     }
+    arguments = (str(root), sys.executable, str(lock), str(site.image or ""))
     command = [
         *("srun", "--quiet", "--ntasks=1", "--mem=2000", "--time=2", "--mpi=none"),
         *(f"--job-name={name}", f"--chdir={os.sep}"),
         *(f"{option}={value}" for option, value in options.items() if value),
-        *("sh", "-c", SCRIPT, "preflight", str(root), sys.executable, str(lock)),
+        *("sh", "-c", SCRIPT, name, *arguments),
     ]
     # Inside another job, srun would start a step of it.
     inherited = {
@@ -96,11 +97,18 @@ def _run(site: Site, root: Path, lock: Path, *, gpu: bool, patience: float) -> A
             command, capture_output=True, text=True, timeout=patience, check=False, env=inherited
         )
     except subprocess.TimeoutExpired:
+        return Answer({}, f"not done within {patience:.0f} s; SLURM says: {_withdraw(name)}")
+    return Answer(parse(done.stdout), done.stderr.strip())
+
+
+def _withdraw(name: str) -> str:
+    """Cancel the job; returns its state, and why it waits."""
+    try:
         state = slurm.ask("squeue", "--noheader", f"--name={name}", "--format=%T, %r").strip()
         slurm.ask("scancel", f"--name={name}", f"--user={getpass.getuser()}")
-        return Answer({}, f"not done within {patience:.0f} s; SLURM says: {state or 'nothing'}")
-    facts = parse(done.stdout)
-    return Answer(facts, "" if facts else f"{shlex.join(command[:9])} ...: {done.stderr.strip()}")
+    except slurm.SlurmError as problem:
+        return str(problem)
+    return state or "nothing"
 
 
 def parse(told: str) -> dict[str, Any]:
@@ -117,11 +125,11 @@ def judge(answer: Answer, *, gpu: bool) -> list[Finding]:
     """What the job's answer means."""
     facts = answer.facts
     about = "GPU job" if gpu else "job"
-    if answer.problem:
+    if not facts:
         return [
             error(
                 about,
-                f"a job of one minute did not run: {answer.problem}",
+                f"a job of one minute did not run: {answer.complaints or 'SLURM says nothing'}",
                 f"see `squeue --me` and `sinfo`; what jobs ask for is in {SITE}. Where the queue is "
                 "only busy, try again later, or go on without --probe",
             )
@@ -131,15 +139,24 @@ def judge(answer: Answer, *, gpu: bool) -> list[Finding]:
         lacking = "this checkout" if "checkout" not in facts else sys.executable
         return [error(about, f"the node does not see {lacking}", SHARE)]
     if "torch" not in facts:
-        return [error(about, "our Python started there and said nothing", SHARE)]
+        own = [line for line in answer.complaints.splitlines() if not line.startswith("srun: ")]
+        last = own[-1] if own else "it said nothing"
+        return [error(about, f"our Python stopped there: {last}", SHARE)]
     findings = [_judge_torch(about, facts), _judge_lock(about, facts)]
     return findings + ([_judge_gpu(about, facts)] if gpu else [])
 
 
 def _judge_torch(about: str, facts: Mapping[str, Any]) -> Finding:
-    if facts["torch"]["error"]:
-        return error(about, f"torch cannot be imported: {facts['torch']['error']}", SHARE)
-    return ok(about, f"sees the checkout; torch {facts['torch']['version']} is imported")
+    where, problem = facts["where"], facts["problem"]
+    if problem and facts["in_image"]:
+        return error(
+            about,
+            f"a container does not run there: {problem}",
+            f"ask the administrators about Apptainer on that node, or set `container: none` in {SITE}",
+        )
+    if problem:
+        return error(about, f"torch cannot be imported from {where}: {problem}", SHARE)
+    return ok(about, f"sees the checkout; torch {facts['torch']} is imported from {where}")
 
 
 def _judge_lock(about: str, facts: Mapping[str, Any]) -> Finding:
@@ -160,36 +177,60 @@ def _judge_gpu(about: str, facts: Mapping[str, Any]) -> Finding:
     if not facts["gpus"]:
         return error(
             about,
-            "sees no GPU: CUDA_VISIBLE_DEVICES is empty",
+            "was given no GPU: CUDA_VISIBLE_DEVICES is empty",
             f"name a partition with GPUs under gpu in {SITE}, or ask the administrators",
         )
-    return ok(about, f"has GPU {facts['gpus']}")
+    if facts["decides"] and not facts["cuda"]:
+        return error(
+            about,
+            f"was given GPU {facts['gpus']}, but torch {facts['torch']} cannot use it",
+            f"`build: {{torch: cuda}}` in {SITE} (without a container: make setup TORCH=cuda); if "
+            "torch is built with CUDA already, the node's driver is too old or not there",
+        )
+    return ok(about, f"has GPU {facts['gpus']}" + (", and torch sees it" if facts["cuda"] else ""))
 
 
 # From here on: in the job
 
 
-def report(lock: Path) -> dict[str, Any]:
+def report(lock: Path, image: Path | None) -> dict[str, Any]:
     """What a compute node sees.
 
     Parameters
     ----------
     lock : Path
         A file that the login process has locked.
+    image : Path, optional
+        Container that jobs run in; one that is not built yet decides nothing.
     """
+    in_image = image is not None and image.exists()
     return {
-        "torch": _import_torch(),
+        **_import_torch(image if in_image else None),
+        "in_image": in_image,
+        "decides": in_image or image is None,
         "lock": _try_lock(lock),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
     }
 
 
-def _import_torch() -> dict[str, str]:
-    try:
-        import torch
-    except (ImportError, OSError) as problem:
-        return {"version": "", "error": str(problem)}
-    return {"version": torch.__version__, "error": ""}
+def _import_torch(image: Path | None) -> dict[str, Any]:
+    """As a trainer would: in the image, or else in the virtual environment."""
+    facts: dict[str, Any] = {"where": str(image or sys.prefix), "torch": "", "cuda": False}
+    if image and (obstacle := container.why_not()):
+        return facts | {"problem": obstacle}
+    python = ["apptainer", "exec", str(image), "python"] if image else [sys.executable]
+    variables = container.environment(image) if image else {}
+    done = subprocess.run(
+        [*python, "-c", IMPORT],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | variables,
+    )
+    if done.returncode != 0:
+        return facts | {"problem": (done.stderr.strip() or "no message").splitlines()[-1]}
+    version, cuda = done.stdout.split()[-2:]
+    return facts | {"problem": "", "torch": version, "cuda": cuda == "True"}
 
 
 def _try_lock(lock: Path) -> str:
@@ -206,4 +247,5 @@ def _try_lock(lock: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(f"{MARK}report {json.dumps(report(Path(sys.argv[1])))}")
+    named = Path(sys.argv[2]) if sys.argv[2] else None
+    print(f"{MARK}report {json.dumps(report(Path(sys.argv[1]), named))}")

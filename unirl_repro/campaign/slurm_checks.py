@@ -141,7 +141,8 @@ def check_cluster(
         there = [run for run in runs if run.gpu == gpu]
         if there and places_there:
             findings.append(check_memory(places_there, there))
-    return [*findings, *check_times(cluster, site, places, runs), *check_attempts(site, runs)]
+    findings += [*check_times(cluster, site, places, runs), *check_attempts(site, runs)]
+    return list(dict.fromkeys(findings))  # jobs with and without a GPU may go to one partition
 
 
 def check_status(cluster: Cluster, profile: Mapping[str, Any]) -> Finding:
@@ -205,24 +206,26 @@ def check_account(cluster: Cluster, site: Site) -> list[Finding]:
         qos = site.requests(gpu=gpu).get("qos")
         if qos and qos not in mine:
             key = "gpu.qos" if gpu and site.gpu and site.gpu.qos else "qos"
-            findings.append(_unknown("QOS", key, qos, mine, "QOS of this user's account"))
-    return list(dict.fromkeys(findings))
+            findings.append(_unknown("QOS", key, qos, mine, "this account's QOS"))
+    return findings
 
 
 def check_partition(cluster: Cluster, site: Site, *, gpu: bool) -> list[Finding]:
     """Whether the partitions exist, take jobs, and take them from this account and QOS."""
     asked = site.requests(gpu=gpu)
-    about = "GPU partition" if gpu else "partition"
-    key = "gpu.partition" if gpu and site.gpu and site.gpu.partition else "partition"
+    own = gpu and site.gpu is not None and site.gpu.partition is not None
+    about, key = ("GPU partition", "gpu.partition") if own else ("partition", "partition")
     if "slurm_partition" not in asked:
         if default := _default(cluster):
             return [_state(about, cluster, default, asked)]
-        return [_unknown(about, key, "not given", cluster.partitions, "and there is no default")]
+        told = f"{SITE} names none, and this cluster has no default one"
+        mend = f"set {key} in {SITE}. {choices('', cluster.partitions)}"
+        return [error(about, told, mend)]
     names = asked["slurm_partition"].split(",")
     return [
         _state(about, cluster, cluster.partitions[name], asked)
         if name in cluster.partitions
-        else _unknown(about, key, name, cluster.partitions, "partitions of this cluster")
+        else _unknown(about, key, name, cluster.partitions, "this cluster's partitions")
         for name in names
     ]
 
@@ -257,7 +260,7 @@ def _state(about: str, cluster: Cluster, partition: Partition, asked: Mapping[st
     if partition.states <= IDLE_STATES:
         told = f"none of the nodes of {here} takes jobs: {', '.join(sorted(partition.states))}"
         return warning(about, told, f"{another}; jobs wait until a node comes back: sinfo -R")
-    return ok(about, f"{here}: up, {partition.nodes} nodes")
+    return ok(about, f"{here} is up; nodes: {partition.nodes}")
 
 
 def _allows(rules: Mapping[str, str], kind: str, value: str) -> bool:
