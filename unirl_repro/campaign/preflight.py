@@ -101,7 +101,7 @@ def check_container(site: Site, root: Path) -> Finding:
             return ok("container", f"{image} {'is there' if fits else 'will be built'}")
         if obstacle := container.why_not():
             raise ContainerError(obstacle)
-        container.check(image, root)
+        container.check(image, root, root / RESULTS)
     except ContainerError as problem:
         return _split("container", str(problem), "build another: unirl-repro container build")
     return ok("container", f"{image} is there, built from today's lock")
@@ -109,7 +109,7 @@ def check_container(site: Site, root: Path) -> Finding:
 
 def _fits(image: Path, root: Path) -> bool:
     try:
-        container.check(image, root)
+        container.check(image, root, root / RESULTS)
     except ContainerError:
         return False
     return True

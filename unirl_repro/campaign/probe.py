@@ -219,7 +219,7 @@ def _import_torch(image: Path | None) -> dict[str, Any]:
     if image and (obstacle := container.why_not()):
         return facts | {"problem": obstacle}
     python = ["apptainer", "exec", str(image), "python"] if image else [sys.executable]
-    variables = container.environment(image) if image else {}
+    variables = container.environment(Path(os.devnull)) if image else {}
     done = subprocess.run(
         [*python, "-c", IMPORT],
         capture_output=True,
