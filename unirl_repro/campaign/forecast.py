@@ -176,8 +176,8 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
 
     Examples
     --------
-    >>> makespan([3, 3, 2, 2, 2], workers=2)
-    7.0
+    >>> makespan([1, 1, 2], workers=2)
+    2.0
     >>> makespan([5, 1, 1], workers=8)
     5.0
     """

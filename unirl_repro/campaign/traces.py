@@ -65,7 +65,10 @@ def read(spec: RunSpec, places: Places, problems: list[str], episodes: int) -> T
     folder = places.checkpoints / fingerprint(spec)
     path = places.run(spec.key) / "run.json"
     manifest, status = _read_json(path, problems), _read_json(folder / "status.json", problems)
-    results = run_state(spec, places) if manifest or not path.exists() else State("stale", _UNREAD)
+    if manifest:
+        results = run_state(spec, places)
+    else:
+        results = State("stale", "run.json cannot be read") if path.exists() else State("missing")
     if manifest.get("fingerprint") != fingerprint(spec):
         manifest = {}
     newest = newest_checkpoint(folder)
@@ -113,9 +116,6 @@ def number_in(values: dict[str, Any], key: str) -> float:
     """A number in what was read; 0 where there is none."""
     value = values.get(key)
     return value if isinstance(value, int | float) else 0
-
-
-_UNREAD = "run.json cannot be read"
 
 
 def _tail(path: Path, size: int, length: int) -> Iterator[dict[str, Any]]:
