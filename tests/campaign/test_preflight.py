@@ -9,10 +9,11 @@ import pytest
 from tests.campaign.commands import command, commands
 from unirl_repro.campaign import container, slurm_checks
 from unirl_repro.campaign.finding import Finding, error, ok, text, warning
+from unirl_repro.campaign.image_checks import check_image
 from unirl_repro.campaign.lockfile import LOCK, check_lock, compare, locked
-from unirl_repro.campaign.preflight import check_container, preflight
+from unirl_repro.campaign.preflight import preflight
 from unirl_repro.campaign.probe import MARK, Answer, judge, parse
-from unirl_repro.campaign.site import GPU, SITE, Site
+from unirl_repro.campaign.site import GPU, SITE, Build, Site
 from unirl_repro.campaign.slurm import Partition
 from unirl_repro.campaign.slurm_checks import ATTEMPTS, Ask, Cluster, asks, check_cluster
 from unirl_repro.config import load_config
@@ -327,22 +328,22 @@ def test_a_lock_that_is_gone_is_an_error(tmp_path):
 
 def test_no_image_is_looked_for_where_none_is_used(monkeypatch):
     monkeypatch.setattr(container, "why_not", lambda build=None: "Apptainer is missing. Install.")
-    assert check_container(Site(container="none"), ROOT).kind == "ok"
+    assert check_image(Site(container="none"), ROOT).kind == "ok"
 
 
 @pytest.mark.parametrize("name", ["build", "other.sif"])
 def test_a_machine_without_apptainer_is_told_so(tmp_path, monkeypatch, name):
     monkeypatch.setattr(container, "why_not", lambda build=None: "Apptainer is missing. Install.")
-    found = check_container(Site(container=name), tmp_path)
+    found = check_image(Site(container=name), tmp_path)
     assert found == error("container", "Apptainer is missing", "Install.")
 
 
 def test_an_image_that_was_named_must_be_there(tmp_path, monkeypatch):
     monkeypatch.setattr(container, "why_not", lambda build=None: "")
-    found = check_container(Site(container="other.sif"), tmp_path)
+    found = check_image(Site(container="other.sif"), tmp_path)
     assert found.kind == "error"
     assert "other.sif: no such image" in found.told
-    assert check_container(Site(), tmp_path).told.endswith("will be built")
+    assert check_image(Site(), tmp_path).told.endswith("will be built")
 
 
 def test_an_image_for_another_lock_is_built_anew_or_refused(tmp_path, monkeypatch):
@@ -353,14 +354,16 @@ def test_an_image_for_another_lock_is_built_anew_or_refused(tmp_path, monkeypatc
     shutil.copy(ROOT / LOCK, tmp_path)
     for name in ("containers/unirl.sif", "other.sif"):
         (tmp_path / name).touch()
-    assert check_container(Site(), tmp_path).told.endswith("will be built")
-    found = check_container(Site(container="other.sif"), tmp_path)
+    assert check_image(Site(), tmp_path).told.endswith("will be built")
+    found = check_image(Site(container="other.sif"), tmp_path)
     assert found.kind == "error"
     assert "was built for another lock" in found.told
     assert "unirl-repro container build" in found.mend
-    label = container.wanted_label(tmp_path)
+    label = container.wanted_label(tmp_path, "cpu")
     monkeypatch.setattr(container, "label", lambda *image: label)
-    assert check_container(Site(container="other.sif"), tmp_path).kind == "ok"
+    assert check_image(Site(container="other.sif"), tmp_path).kind == "ok"
+    assert check_image(Site(build=Build(torch="cuda")), tmp_path).told.endswith("will be built")
+    assert "is there" in check_image(Site(build=Build(torch="cpu")), tmp_path).told
 
 
 # From a compute node
@@ -374,7 +377,6 @@ SEEN = {
     "torch": "2.13.0",
     "cuda": True,
     "in_image": False,
-    "decides": True,
     "lock": "held",
     "gpus": "0",
 }
@@ -386,7 +388,7 @@ def test_the_job_answers_among_all_that_a_node_prints():
 
 
 def test_a_node_that_sees_everything():
-    assert wrong(judge(Answer(SEEN), gpu=True)) == []
+    assert wrong(judge(Answer(SEEN), gpu=True, final=True)) == []
 
 
 @pytest.mark.parametrize(
@@ -406,13 +408,15 @@ def test_a_node_that_sees_everything():
     ],
 )
 def test_what_a_node_lacks_is_one_error(seen, told):
-    found = only(judge(Answer(seen, "no libpython\nsrun: error: task 0: exit 1"), gpu=True))
+    found = only(
+        judge(Answer(seen, "no libpython\nsrun: error: task 0: exit 1"), gpu=True, final=True)
+    )
     assert found.kind == "error"
     assert told in found.told
 
 
 def test_before_the_image_is_built_nothing_is_said_of_torch_and_the_gpu():
-    assert wrong(judge(Answer(SEEN | {"cuda": False, "decides": False}), gpu=True)) == []
+    assert wrong(judge(Answer(SEEN | {"cuda": False}), gpu=True, final=False)) == []
 
 
 # Everything

@@ -39,6 +39,15 @@ def error(about: str, told: str, mend: str) -> Finding:
     return Finding("error", about, told, mend)
 
 
+def split(about: str, message: str, otherwise: str) -> Finding:
+    """An error from a message, of which the first sentence says what is wrong.
+
+    The rest says what to do; `otherwise` does, where there is no more.
+    """
+    told, _, mend = message.partition(". ")
+    return error(about, told, mend or otherwise)
+
+
 def text(findings: Sequence[Finding]) -> str:
     """What is in order, in a line each; then what is wrong, the most important at the very end.
 

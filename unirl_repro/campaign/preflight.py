@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unirl_repro.campaign import container, filesystem, slurm, slurm_checks
+from unirl_repro.campaign import filesystem, slurm, slurm_checks
 from unirl_repro.campaign import probe as node
-from unirl_repro.campaign.container import ContainerError
-from unirl_repro.campaign.finding import Finding, error, ok, text
+from unirl_repro.campaign.finding import Finding, error, ok, split, text
 from unirl_repro.campaign.forecast import Forecast, forecast
+from unirl_repro.campaign.image_checks import check_image
 from unirl_repro.campaign.lockfile import check_lock
 from unirl_repro.campaign.places import RESULTS, Places, check_format
 from unirl_repro.campaign.site import Site
@@ -57,7 +57,7 @@ def preflight(
     """
     cluster, nodes = _cluster(config, scale, site, root)
     results = _results(config, scale, site, root, nodes)
-    image = check_container(site, root)
+    image = check_image(site, root)
     if slurm.missing():  # where nothing is submitted, nothing runs in it
         image = replace(image, kind="warning" if image.kind == "error" else image.kind)
     findings = [*cluster, *results, image, check_lock(root)]
@@ -87,47 +87,13 @@ def _cluster(config: Config, scale: str, site: Site, root: Path) -> tuple[list[F
     return [ok("SLURM", "commands and controller answer"), *found], nodes
 
 
-def check_container(site: Site, root: Path) -> Finding:
-    """Whether the image that jobs run in is there, or can be built, and is today's."""
-    image = root / site.image if site.image else None
-    if image is None:
-        return ok("container", "none: jobs use the virtual environment")
-    built_here = site.container == "build"
-    try:
-        fits = image.exists() and not container.why_not() and _fits(image, root)
-        if built_here and not fits and (obstacle := container.why_not(site.build)):
-            raise ContainerError(obstacle)
-        if built_here:
-            return ok("container", f"{image} {'is there' if fits else 'will be built'}")
-        if obstacle := container.why_not():
-            raise ContainerError(obstacle)
-        container.check(image, root, root / RESULTS)
-    except ContainerError as problem:
-        return _split("container", str(problem), "build another: unirl-repro container build")
-    return ok("container", f"{image} is there, built from today's lock")
-
-
-def _fits(image: Path, root: Path) -> bool:
-    try:
-        container.check(image, root, root / RESULTS)
-    except ContainerError:
-        return False
-    return True
-
-
-def _split(about: str, message: str, otherwise: str) -> Finding:
-    """Of a message the first sentence says what is wrong, and the rest what to do."""
-    told, _, mend = message.partition(". ")
-    return error(about, told, mend or otherwise)
-
-
 def _results(config: Config, scale: str, site: Site, root: Path, nodes: int) -> list[Finding]:
     folder = root / RESULTS
     try:
         check_format(folder)
     except ConfigError as problem:
         return [
-            _split(filesystem.ABOUT, str(problem), f"keep it elsewhere: mv {folder} {folder}-old")
+            split(filesystem.ABOUT, str(problem), f"keep it elsewhere: mv {folder} {folder}-old")
         ]
     findings = filesystem.check_use(folder)
     if findings[0].kind == "error":

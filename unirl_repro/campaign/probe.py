@@ -17,6 +17,7 @@ from typing import Any
 
 from unirl_repro.campaign import container, slurm
 from unirl_repro.campaign.finding import Finding, error, ok
+from unirl_repro.campaign.image_checks import is_there
 from unirl_repro.campaign.site import SITE, Site
 
 PATIENCE = 300  # seconds, in which the queue must have started and ended the job
@@ -69,7 +70,7 @@ def probe(
             answer = _run(site, root.resolve(), lock, gpu=gpu, patience=patience)
     finally:
         lock.unlink(missing_ok=True)
-    return judge(answer, gpu=gpu)
+    return judge(answer, gpu=gpu, final=site.image is None or is_there(site, root))
 
 
 def _run(site: Site, root: Path, lock: Path, *, gpu: bool, patience: float) -> Answer:
@@ -81,7 +82,8 @@ def _run(site: Site, root: Path, lock: Path, *, gpu: bool, patience: float) -> A
         "--qos": asked.get("qos"),
         "--gres": asked.get("gres"),
     }
-    arguments = (str(root), sys.executable, str(lock), str(site.image or ""))
+    image = str(site.image) if is_there(site, root) else ""
+    arguments = (str(root), sys.executable, str(lock), image)
     command = [
         *("srun", "--quiet", "--ntasks=1", "--mem=2000", "--time=2", "--mpi=none"),
         *(f"--job-name={name}", f"--chdir={os.sep}"),
@@ -121,8 +123,17 @@ def parse(told: str) -> dict[str, Any]:
     return facts
 
 
-def judge(answer: Answer, *, gpu: bool) -> list[Finding]:
-    """What the job's answer means."""
+def judge(answer: Answer, *, gpu: bool, final: bool) -> list[Finding]:
+    """What the job's answer means.
+
+    Parameters
+    ----------
+    answer : Answer
+    gpu : bool
+        Whether it should have had a GPU.
+    final : bool
+        Whether runs will use the same torch; not while their image is yet to be built.
+    """
     facts = answer.facts
     about = "GPU job" if gpu else "job"
     if not facts:
@@ -143,7 +154,7 @@ def judge(answer: Answer, *, gpu: bool) -> list[Finding]:
         last = own[-1] if own else "it said nothing"
         return [error(about, f"our Python stopped there: {last}", SHARE)]
     findings = [_judge_torch(about, facts), _judge_lock(about, facts)]
-    return findings + ([_judge_gpu(about, facts)] if gpu else [])
+    return findings + ([_judge_gpu(about, facts, final=final)] if gpu else [])
 
 
 def _judge_torch(about: str, facts: Mapping[str, Any]) -> Finding:
@@ -173,14 +184,14 @@ def _judge_lock(about: str, facts: Mapping[str, Any]) -> Finding:
     return error(about, told, mend)
 
 
-def _judge_gpu(about: str, facts: Mapping[str, Any]) -> Finding:
+def _judge_gpu(about: str, facts: Mapping[str, Any], *, final: bool) -> Finding:
     if not facts["gpus"]:
         return error(
             about,
             "was given no GPU: CUDA_VISIBLE_DEVICES is empty",
             f"name a partition with GPUs under gpu in {SITE}, or ask the administrators",
         )
-    if facts["decides"] and not facts["cuda"]:
+    if final and not facts["cuda"]:
         return error(
             about,
             f"was given GPU {facts['gpus']}, but torch {facts['torch']} cannot use it",
@@ -201,13 +212,11 @@ def report(lock: Path, image: Path | None) -> dict[str, Any]:
     lock : Path
         A file that the login process has locked.
     image : Path, optional
-        Container that jobs run in; one that is not built yet decides nothing.
+        Container that jobs run in.
     """
-    in_image = image is not None and image.exists()
     return {
-        **_import_torch(image if in_image else None),
-        "in_image": in_image,
-        "decides": in_image or image is None,
+        **_import_torch(image),
+        "in_image": image is not None,
         "lock": _try_lock(lock),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
     }
