@@ -500,3 +500,21 @@ def test_the_job_is_told_where_to_look_and_withdrawn_when_it_waits_too_long(chec
     assert {"--account=lab", "--partition=cpu", "--time=2"} <= set(asked)
     assert "--name=preflight_" in (checkout / "scancel.txt").read_text()
     assert not list((checkout / "results").glob(".preflight*"))
+
+
+def test_checkout_and_results_may_lie_on_two_file_systems(checkout, monkeypatch):
+    commands(
+        checkout,
+        monkeypatch,
+        **(SLURM | {"lfs": "scratch 9 5 8 - 1 0 0 -"}),
+    )
+    (checkout / "elsewhere").mkdir()
+    (checkout / "results").symlink_to(checkout / "elsewhere")
+    table = checkout / "mounts"
+    table.write_text(f"home {checkout} ext4 rw 0 0\nscratch {checkout}/elsewhere lustre rw 0 0\n")
+    monkeypatch.setattr("unirl_repro.campaign.preflight.MOUNTS", table)
+    findings = preflight(CONFIG, "smoke", Site(container="none"), checkout)
+    told = {finding.told: finding.kind for finding in findings if finding.about == "file system"}
+    assert list(told.values()) == ["warning", "ok"]
+    assert list(told)[1].endswith("elsewhere (lustre)")
+    assert [f.kind for f in findings if f.about == "quota"] == ["error"]

@@ -98,14 +98,17 @@ def _results(config: Config, scale: str, site: Site, root: Path, nodes: int) -> 
     findings = filesystem.check_use(folder)
     if findings[0].kind == "error":
         return findings
-    mount = filesystem.mount_of(folder.resolve(), MOUNTS.read_text() if MOUNTS.exists() else "")
+    table = MOUNTS.read_text() if MOUNTS.exists() else ""
     need = _need(forecast(config, scale, site, places=Places(scale, root=folder)))
     findings += filesystem.check_space(folder, "space", filesystem.free(folder), need)
-    if mount is None:
-        return findings
-    quota = filesystem.read_quota(mount)
-    findings += filesystem.check_space(folder, "quota", quota, need) if quota else []
-    return [*findings, filesystem.check_mount(folder, mount, nodes)]
+    mounts = {filesystem.mount_of(path.resolve(), table): path for path in (root, folder)}
+    for mount, path in mounts.items():
+        if mount is None:
+            continue
+        quota = filesystem.read_quota(mount) if path == folder else None
+        findings += filesystem.check_space(folder, "quota", quota, need) if quota else []
+        findings.append(filesystem.check_mount(path.resolve(), mount, nodes))
+    return findings
 
 
 def _need(coming: Forecast) -> filesystem.Need:
