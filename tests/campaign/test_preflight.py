@@ -338,6 +338,12 @@ def test_a_machine_without_apptainer_is_told_so(tmp_path, monkeypatch, name):
     assert found == error("container", "Apptainer is missing", "Install.")
 
 
+def test_what_stands_in_the_way_of_a_build_counts_only_where_one_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(container, "why_not", lambda build=None: "No ids. Ask." if build else "")
+    assert check_image(Site(), tmp_path) == error("container", "No ids", "Ask.")
+    assert "no such image" in check_image(Site(container="other.sif"), tmp_path).told
+
+
 def test_an_image_that_was_named_must_be_there(tmp_path, monkeypatch):
     monkeypatch.setattr(container, "why_not", lambda build=None: "")
     found = check_image(Site(container="other.sif"), tmp_path)
