@@ -312,8 +312,12 @@ def refresh(site: Site, root: Path = Path("."), results: Path = RESULTS) -> None
     Raises
     ------
     ContainerError
-        If the site names an image, and it is missing or of another lock.
+        If this machine cannot use containers, or the site names an image that is missing or of
+        another lock.
     """
+    obstacle = why_not()
+    if obstacle:
+        raise ContainerError(obstacle)
     image, ready = site.image, ready_file(root, site.build.torch, results)
     assert image is not None
     if site.container != "build":

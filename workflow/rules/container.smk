@@ -28,7 +28,8 @@ if IN_IMAGE and SITE.container == "build":
         log:
             "results/container/build.txt",
         localrule: True
-        container: None
+        container:
+            None
         resources:
             runtime=60,
             mem_mb=2000,
