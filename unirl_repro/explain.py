@@ -116,15 +116,19 @@ def _allowed(found: list[Any]) -> str:
 
 def _words(mistake: Any) -> str:
     if mistake["type"] == "string_pattern_mismatch":
-        return _PATTERNS["@" in mistake["ctx"]["pattern"]]
+        return _pattern(mistake["ctx"]["pattern"])
     words = _ALLOWED.get(mistake["type"], mistake["msg"])
     return words.format(**mistake.get("ctx", {}))
 
 
-_PATTERNS = {
-    False: "a name of small letters, digits and _, with a letter first",
-    True: "a variant's name, with changed parameters after @ if any: sac@discount=0.9,polyak=0.01",
-}
+def _pattern(pattern: str) -> str:
+    if "@" in pattern:
+        return (
+            "a variant's name, with changed parameters after @ if any: sac@discount=0.9,polyak=0.01"
+        )
+    if pattern.startswith("^[\\w"):
+        return f"letters, digits, _ and any of {' '.join(pattern[4:].partition(']')[0])}"
+    return "a name of small letters, digits and _, with a letter first"
 
 
 def _hint(found: list[Any]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine import small_spec
 from unirl_repro.campaign import plan
-from unirl_repro.campaign.retry import is_fatal, memory_mb
+from unirl_repro.campaign.retry import is_settled, memory_mb
 from unirl_repro.fingerprint import fingerprint
 
 SPEC = small_spec()
@@ -85,14 +85,17 @@ def test_a_run_trained_by_hand_has_no_limit_to_double(folder):
     assert memory_mb(SPEC, folder) == NEEDED
 
 
-@pytest.mark.parametrize(("state", "fatal"), [("fatal", True), ("failed", False)])
-def test_only_what_is_marked_fatal_is_in_vain(state, fatal, folder):
+@pytest.mark.parametrize(
+    ("state", "settled"),
+    [("fatal", True), ("finished", True), ("failed", False), ("stopped", False), ("running", False)],
+)
+def test_a_further_attempt_is_in_vain_if_the_run_is_done_or_cannot_succeed(state, settled, folder):
     left(folder, state)
-    assert is_fatal(SPEC, folder) is fatal
+    assert is_settled(SPEC, folder) is settled
 
 
 def test_a_status_that_cannot_be_read_decides_nothing(folder):
     left(folder, "fatal")
     (folder / fingerprint(SPEC) / "status.json").write_text("{")
-    assert not is_fatal(SPEC, folder)
+    assert not is_settled(SPEC, folder)
     assert memory_mb(SPEC, folder) == NEEDED

@@ -10,9 +10,12 @@ from unirl_repro.config import RunSpec
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
 
 
-def is_fatal(spec: RunSpec, checkpoints: Path) -> bool:
-    """Whether the last attempt failed in a way that no further one cures."""
-    return last_status(spec, checkpoints).get("state") == "fatal"
+def is_settled(spec: RunSpec, checkpoints: Path) -> bool:
+    """Whether a further attempt is in vain: the run failed in a way that none cures, or is done.
+
+    One that is done counts where a job of several runs failed: it is not what to try again for.
+    """
+    return last_status(spec, checkpoints).get("state") in ("fatal", "finished")
 
 
 def memory_mb(spec: RunSpec, checkpoints: Path) -> int:

@@ -37,7 +37,7 @@ class GPU(_Model):
 
     partition: Name | None = None
     qos: Name | None = None
-    type: Annotated[str, Field(pattern=r"^[\w.]+$")] | None = None
+    type: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     runs_per_gpu: Annotated[int, Field(ge=1, le=64)] = 4
 
 
@@ -89,7 +89,7 @@ class Site(_Model):
     qos: Name | None = None
     longest_job: Annotated[int, Field(ge=2)] = DAY
     gpu: GPU | None = None
-    container: str = "build"
+    container: Annotated[str, Field(min_length=1)] = "build"
     build: Build = Build()
 
     @property

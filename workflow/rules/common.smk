@@ -69,12 +69,12 @@ def run_spec(wildcards):
 
 
 def restarts(job):
-    """Snakemake retries by rule; a run that cannot succeed is not tried again."""
+    """Snakemake retries by rule; here a run is tried again only if that can change something."""
     if not workflow.is_main_process:
-        return 0  # the Snakemakes in a job would retry too, beyond the job's time limit
+        return 0  # the Snakemake in a job would retry too, beyond the job's time limit
     if job.rule.name.startswith("train"):
         spec = run_spec(job.wildcards)
-        if retry.is_fatal(spec, Places(job.wildcards.scale).checkpoints):
+        if retry.is_settled(spec, Places(job.wildcards.scale).checkpoints):
             return 0
     return job.rule.restart_times
 
