@@ -25,6 +25,7 @@ _ALLOWED = {
     "list_type": "a list",
     "literal_error": "{expected}",
     "model_type": "a mapping, with keys and values",
+    "string_too_short": "text of {min_length} or more characters",
     "string_type": "text",
     "too_short": "a list with {min_length} or more entries",
     "tuple_type": "a list",
@@ -132,8 +133,10 @@ def _pattern(pattern: str) -> str:
 
 
 def _hint(found: list[Any]) -> str:
-    """For a number that YAML, or the quotes around it, has turned into text."""
+    """For a number that YAML, or the quotes around it, has turned into text; or the reverse."""
     text = found[0]["input"]
+    if isinstance(text, int | float) and all(m["type"] == "string_type" for m in found):
+        return f" Write it in quotes: '{text}'."
     if not isinstance(text, str) or not any(m["type"] in _NUMBERS for m in found):
         return ""
     if _EXPONENT_ALONE.fullmatch(text):
