@@ -109,6 +109,53 @@ def test_short_runs_and_their_share_of_the_budget_are_named(results):
     assert r"& 5 (at 50\%) &" in (results / "what_ran.tex").read_text()
 
 
+def mixed(tmp_path, containers=(None,), versions=({"torch": "2.13"},)):
+    """What the report says of a study with runs like these: under its caption, and of what ran."""
+    _, status = make_study(FIGURE, tasks=("hopper-200",))
+    status |= {"containers": list(containers), "versions": list(versions)}
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps(status))
+    report.write_macros("quick", [path], [], tmp_path / "macros.tex")
+    report.write_what_ran([path], tmp_path / "what_ran.tex")
+    return macros(tmp_path)["UnifiedRlFigTwoMixed"], (tmp_path / "what_ran.tex").read_text()
+
+
+ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+
+
+@pytest.mark.parametrize(("containers", "cell"), [((None,), "none"), ((ONE,), "1")])
+def test_runs_that_are_alike_mix_nothing(tmp_path, containers, cell):
+    sentence, what_ran = mixed(tmp_path, containers)
+    assert sentence == ""
+    assert f"& 1 & {cell} " in what_ran
+    assert "mix" not in what_ran
+
+
+@pytest.mark.parametrize(
+    ("containers", "told", "cell"),
+    [
+        ((ONE, None), r"1 image (\texttt{sha256:111111111111}, runs in no image)", "1 and none"),
+        (
+            (ONE, OTHER),
+            r"2 images (\texttt{sha256:111111111111}, \texttt{sha256:222222222222})",
+            "2",
+        ),
+    ],
+)
+def test_a_study_says_which_images_its_runs_mix(tmp_path, containers, told, cell):
+    sentence, what_ran = mixed(tmp_path, containers)
+    assert sentence == f"Its runs mix {told}. "
+    assert f"mix {told}." in what_ran
+    assert f"& 1 & {cell} " in what_ran
+
+
+def test_a_study_says_which_versions_its_runs_mix(tmp_path):
+    versions = ({"numpy": "2.4", "torch": "2.13"}, {"numpy": "2.4", "torch": "2.12"})
+    sentence, what_ran = mixed(tmp_path, versions=versions)
+    assert sentence == "Its runs mix 2 sets of versions (torch 2.12, 2.13). "
+    assert "2 sets of versions (torch 2.12, 2.13)" in what_ran
+
+
 def test_recorded_short_runs_are_named_and_whole_runs_are_not(tmp_path):
     def short_runs(**options):
         _, status = make_study(FIGURE, **options)

@@ -59,7 +59,8 @@ def write_macros(scale: str, statuses: Sequence[Path], tables: Sequence[Path], o
         tables/<study>.csv of each table.
     out : Path
         macros.tex. A study has ``\<Study>Planned``, ``Finished``, ``Missing``, ``Archive``,
-        ``OtherCode`` and ``Short``; a number of a table has
+        ``OtherCode`` and ``Short``, and ``Mixed``, a sentence for its caption where its runs were
+        made with several images or versions, else nothing; a number of a table has
         ``\<Study><Statistic><Variant>[<Task>]``, with ``Published`` and so on behind it.
         ``\ShortRuns`` says how far runs went that stopped before their budget.
     """
@@ -83,9 +84,29 @@ def write_macros(scale: str, statuses: Sequence[Path], tables: Sequence[Path], o
 
 def _status_macros(status: Status) -> dict[str, str]:
     lists = ("planned", "finished", "missing", "archive", "other_code", "short")
+    mixed = _mixed(status)
     return {macro_name(status["study"], name): str(len(status[name])) for name in lists} | {
-        macro_name(status["study"], "num_versions"): str(len(status["versions"]))
+        macro_name(status["study"], "mixed"): f"Its runs mix {mixed}. " if mixed else ""
     }
+
+
+def _mixed(status: Status) -> str:
+    """What differs between the runs of a study: images, or versions; nothing if they are alike."""
+    told = []
+    if len(status["containers"]) > 1:
+        images = [f"`{image[:19]}`" for image in status["containers"] if image]
+        outside = ["runs in no image"] if None in status["containers"] else []
+        told.append(f"{_count(len(images), 'image')} ({', '.join([*images, *outside])})")
+    if len(status["versions"]) > 1:
+        names = sorted({name for versions in status["versions"] for name in versions})
+        kept = {n: {versions.get(n, "none") for versions in status["versions"]} for n in names}
+        several = (f"{n} {', '.join(sorted(kept[n]))}" for n in names if len(kept[n]) > 1)
+        told.append(f"{_count(len(status['versions']), 'set')} of versions ({'; '.join(several)})")
+    return escape(" and ".join(told))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _short_line(statuses: Sequence[Status]) -> str:
@@ -185,18 +206,31 @@ def write_what_ran(statuses: Sequence[Path], out: Path) -> None:
             str(len(status["other_code"])),
             _short_cell(status),
             str(len(status["versions"])),
+            _images_cell(status),
         ]
         for status in read
     ]
-    head = [r"Study & runs & archived & other code & stop early & sets of versions \\"]
-    missing = [_missing_line(status) for status in read if status["missing"]]
-    table = [r"\begin{center}", latex.tabular("lrrrrr", head, body), r"\end{center}"]
-    _write(out, table + ([r"\noindent " + " ".join(missing)] if missing else []))
+    head = [r"Study & runs & archived & other code & stop early & versions & images \\"]
+    lines = [_missing_line(status) for status in read if status["missing"]]
+    lines += [_mixed_line(status) for status in read if _mixed(status)]
+    table = [r"\begin{center}", latex.tabular("lrrrrrr", head, body), r"\end{center}"]
+    _write(out, table + ([r"\noindent " + " ".join(lines)] if lines else []))
 
 
 def _short_cell(status: Status) -> str:
     shares = [run["reached"] for run in status["short"]]
     return escape(f"{len(shares)} (at {_span(shares)})") if shares else "0"
+
+
+def _images_cell(status: Status) -> str:
+    images = [image for image in status["containers"] if image]
+    if None not in status["containers"]:
+        return str(len(images))
+    return f"{len(images)} and none" if images else "none"
+
+
+def _mixed_line(status: Status) -> str:
+    return f"Runs of {escape('`' + status['study'] + '`')} mix {_mixed(status)}."
 
 
 def _missing_line(status: Status) -> str:

@@ -78,6 +78,14 @@ def test_versions_are_listed_once_each():
     assert status["versions"] == [{"torch": "2.13"}, {"torch": "2.12"}]
 
 
+def test_images_are_listed_once_each_and_runs_in_none_too():
+    keys = [("hopper-200", "sac_rlpd", seed) for seed in range(3)]
+    ran_in = [("sha256:1", "sha256:2"), (None,), ("sha256:2",)]
+    runs = [RecordedRun(curve(seed=seed), containers=images) for seed, images in enumerate(ran_in)]
+    _, status = build_frame(plan(*keys), runs, pd.DataFrame())
+    assert status["containers"] == ["sha256:1", "sha256:2", None]
+
+
 def test_run_without_a_row_is_missing():
     frame, status = build_frame(plan(), [RecordedRun(curve().iloc[:0])], pd.DataFrame())
     assert frame.empty

@@ -59,12 +59,15 @@ class RecordedRun:
         Whether the code of its recording means the same as today's.
     versions : dict of str to str
         Versions of the packages that it ran with.
+    containers : tuple of str or None
+        Digests of the images that it ran in, one attempt after another; None: in no image.
     """
 
     curve: pd.DataFrame
     source: str = "trained"
     same_code: bool = True
     versions: dict[str, str] = field(default_factory=dict)
+    containers: tuple[str | None, ...] = (None,)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -130,7 +133,8 @@ def build_frame(
     status : dict
         study, scale, budget; planned, finished, missing, archive, other_code and short (runs that
         stop before the budget; also `reached`, their share of it), each a list of {task, variant,
-        seed}; versions, the distinct sets of package versions among the runs.
+        seed}; versions, the distinct sets of package versions among the runs; containers, the
+        distinct digests of their images, with None for runs in no image.
 
     Raises
     ------
@@ -174,10 +178,11 @@ def _status(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> S
             {"task": key[0], "variant": key[1], "seed": key[2]} for key in plan.planned if keep(key)
         ]
 
+    there = [runs[key] for key in plan.planned if key in runs]
     versions: list[dict[str, str]] = []
-    for key in plan.planned:
-        if key in runs and runs[key].versions not in versions:
-            versions.append(runs[key].versions)
+    for run in there:
+        if run.versions not in versions:
+            versions.append(run.versions)
     return {
         "study": plan.study,
         "scale": plan.scale,
@@ -189,6 +194,7 @@ def _status(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> S
         "other_code": listed(lambda key: key in runs and not runs[key].same_code),
         "short": _short(plan, runs),
         "versions": versions,
+        "containers": list(dict.fromkeys(image for run in there for image in run.containers)),
     }
 
 

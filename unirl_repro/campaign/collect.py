@@ -82,4 +82,5 @@ def _read(spec: RunSpec, folder: Path, places: Places) -> RecordedRun:
         source="trained" if folder == places.run(spec.key) else "archive",
         same_code=manifest["code_hash"] == code_hash(spec),
         versions=manifest["segments"][-1]["versions"],
+        containers=tuple(segment.get("container") for segment in manifest["segments"]),
     )
