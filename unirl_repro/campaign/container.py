@@ -34,6 +34,7 @@ OTHER_WAYS = (
     "environment, `container: PATH` an image that is there already."
 )
 PROC = Path("/proc")
+RELEASE = Path("/etc/os-release")
 SUBUID = Path("/etc/subuid")
 GPU_CONTROL = Path("/dev/nvidiactl")
 # Quick to make and to read; the default takes four times as long. Older versions ignore this.
@@ -272,8 +273,8 @@ class PipConfiguration:
 
 def debian_mirror() -> str:
     """Mirror that this machine takes Debian from; Debian's public one if it is another system."""
-    release = Path("/etc/os-release").read_text()
-    if "\nID=debian\n" not in f"\n{release}" or shutil.which("apt-get") is None:
+    lines = RELEASE.read_text().splitlines() if RELEASE.exists() else []
+    if "ID=debian" not in lines or shutil.which("apt-get") is None:
         return DEBIAN
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"],
