@@ -187,7 +187,7 @@ def test_the_table_adds_up_and_is_plain_text(places):
     lines = found.text().splitlines()
     assert lines[2].split()[:5] == ["document", "algorithm", "task", "device", "runs"]
     total = next(line for line in lines if line.startswith("total"))
-    assert re.findall(r"[\d,.]+", total)[:5] == ["6", "0", "1,620,000", "4.5", "0.0"]
+    assert re.findall(r"[\d,.]+", total)[:5] == ["6", "0", "1,620,000", "4.50", "0.00"]
     assert len({len(line) for line in lines[2:6]}) == 1
     assert json.loads(json.dumps(asdict(found)))["totals"]["runs"] == 6
 

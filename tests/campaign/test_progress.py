@@ -261,9 +261,22 @@ def test_lost_steps_count_in_what_a_run_took(places):
     assert found.planned_hours == pytest.approx(600 / planned / 3600)
     told = progress(CONFIG, places).text()
     row = next(line for line in told.splitlines() if line.startswith("sac "))
-    figures = ["sac", "hopper-200", "cpu", "1", "600", "20%", "0.0", "0.0"]
+    figures = ["sac", "hopper-200", "cpu", "1", "600", "20%", "0.00", "0.02"]
     assert row.split() == [*figures, f"{planned:.0f}", "10", "300", "900"]
     assert "Attempts by how they ended: 1 killed, 1 finished." in told
+
+
+def test_attempts_since_the_results_count_with_their_last_checkpoint(places):
+    first = {"started": "1", "start_step": 0, "stop_step": 500, "seconds": 50.0}
+    second = {"started": "2", "start_step": 500, "device": "cpu"}
+    put_manifest(places, budget_reached=500, segments=[first])
+    put_status(places, "running", holder="somebody", segment=second, earlier=[first])
+    assert look(places).hours == pytest.approx(50 / 3600)
+    assert look(places).ends == {"killed": 1, "running": 1}
+    saved = {"segments": [first, second | {"stop_step": 550, "seconds": 5.0, "reason": "running"}]}
+    put(folder(places) / "step-000000000550.json", {"manifest": saved})
+    assert look(places).hours == pytest.approx(55 / 3600)
+    assert look(places).steps_done == 550
 
 
 def test_of_a_running_run_the_last_values_of_its_curve_show(places):

@@ -111,7 +111,7 @@ def remove(removals: Sequence[Removal], tell: Callable[[str], None] = warn) -> i
 def text(removals: Sequence[Removal], places: Places) -> str:
     """A line for each, and their sum."""
     if not removals:
-        return f"Nothing to remove: what is in {places.checkpoints} is needed."
+        return f"Nothing to remove in {places.checkpoints}."
     rows = [(removal.path.name, mib(removal.bytes), removal.why) for removal in removals[:LISTED]]
     lines = [f"In {places.checkpoints} nothing needs:", table(("", "MiB", ""), rows)]
     if len(removals) > LISTED:

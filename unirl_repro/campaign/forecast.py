@@ -350,14 +350,14 @@ def _table(found: Forecast) -> str:
 
 
 def _sums(row: Row | Totals) -> list[str]:
-    return [number(row.core_hours, 1), number(row.gpu_hours, 1), number(row.jobs)]
+    return [number(row.core_hours, 2), number(row.gpu_hours, 2), number(row.jobs)]
 
 
 def _notes(found: Forecast) -> list[str]:
     totals = found.totals
-    whole = f"{number(totals.all_core_hours, 1)} core-hours"
+    whole = f"{number(totals.all_core_hours, 2)} core-hours"
     if totals.all_gpu_hours:
-        whole += f" and {number(totals.all_gpu_hours, 1)} GPU-hours"
+        whole += f" and {number(totals.all_gpu_hours, 2)} GPU-hours"
     gpus = f" and {number(found.gpus)} GPUs" if totals.all_gpu_hours else ""
     wall, longest = duration(3600 * totals.wall_hours), duration(3600 * totals.longest_run_hours)
     lines = [

@@ -325,7 +325,7 @@ def _run_table(runs: tuple[RunProgress, ...], everything: bool) -> str:
             more.append(f"and {number(len(those) - len(shown))} more that are {kind}: --all")
     if not listed:
         return ""
-    header = ("run", "state", "step", "of", "return", "last ten", "row before", "steps/s", "left")
+    header = ("run", "state", "step", "of", "return", "last ten", "row age", "steps/s", "left")
     return "\n".join([table((*header, ""), listed), *more])
 
 
@@ -346,10 +346,11 @@ def _plan_table(runs: tuple[RunProgress, ...]) -> str:
     if not groups:
         return ""
     header = (
-        *("algorithm", "task", "device", "runs", "steps done", "repeated", "core-hours planned"),
-        *("spent", "steps/s planned", "measured", "peak MB", "of"),
+        *("algorithm", "task", "device", "runs", "steps done", "repeated", "core-h planned"),
+        *("core-h spent", "steps/s planned", "steps/s measured", "peak MB", "asked MB"),
     )
-    return table(header, [[*key, *_compared(group)] for key, group in groups.items()])
+    lines = table(header, [[*key, *_compared(group)] for key, group in groups.items()])
+    return f"{lines}\nPlanned are the core-hours of the steps done; spent, also those of lost ones."
 
 
 def _compared(runs: list[RunProgress]) -> list[str]:
@@ -359,7 +360,7 @@ def _compared(runs: list[RunProgress]) -> list[str]:
     peaks = [run.peak_memory_mb for run in runs if run.peak_memory_mb]
     return [
         *(number(len(runs)), number(done), f"{1 - done / executed:.0%}" if executed else "-"),
-        *(number(sum(r.steps_done / r.planned_speed for r in runs) / 3600, 1), number(hours, 1)),
+        *(number(sum(r.steps_done / r.planned_speed for r in runs) / 3600, 2), number(hours, 2)),
         *(number(runs[0].planned_speed), number(executed / hours / 3600)),
         *(number(max(peaks, default=None)), number(max(run.memory_mb for run in runs))),
     ]
@@ -389,8 +390,9 @@ def _hints(found: Progress) -> str:
         ]
     if set(by_kind) - {"finished", "running"}:
         lines += ["To begin or go on, unless a snakemake runs that does it:"]
-        lines += ["  snakemake --profile slurm"] if found.scale == "paper" else []
-        lines += [f"  snakemake -c2 {on}"]
+        if found.scale == "paper":
+            lines.append("  snakemake --profile slurm  # on a cluster")
+        lines.append(f"  snakemake -c2 {on}  # on this machine")
     target = "paper_partial " if set(by_kind) - {"finished"} else ""
     lines += ["The report of what is there:", f"  snakemake -c2 {target}{on}"]
     return "\n".join(lines)

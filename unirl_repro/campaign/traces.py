@@ -123,7 +123,7 @@ def _tail(path: Path, size: int, length: int) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         file.seek(start)
         lines = file.read(size - start).split(b"\n")
-    for line in lines[:-1] if start == 0 else lines[1:-1]:
+    for line in lines:  # a piece of a row, at either end, is no JSON
         try:
             row = json.loads(line)
         except ValueError:
