@@ -92,9 +92,9 @@ def test_code_comes_from_the_checkout_and_packages_from_the_image(checkout):
         variables = container.environment(ready)
     program = "import torch, unirl_repro; print(unirl_repro.__file__); print(torch.__file__)"
     done = subprocess.run(
-        ["apptainer", "exec", "--home", ".", container.IMAGE, "python", "-c", program],
+        ["apptainer", "exec", "--home", checkout.folder, container.IMAGE, "python", "-c", program],
         cwd=checkout.folder,
-        env=os.environ | variables | {"APPTAINER_ENV_FILE": os.devnull},
+        env=os.environ | variables,
         capture_output=True,
         text=True,
         check=True,
