@@ -93,6 +93,16 @@ def start_on_cluster():
             raise WorkflowError(str(error))
 
 
+def gpu_group(wildcards):
+    """Runs of one task share a GPU, since they take about as long. How many, is for Snakemake's
+    settings to say, which are complete only now."""
+    group = f"gpu_{wildcards.task}"
+    settings = workflow.group_settings
+    components = {**settings.group_components, group: SITE.gpu.runs_per_gpu}
+    settings.group_components = components
+    return group
+
+
 def run_memory(wildcards):
     return retry.memory_mb(run_spec(wildcards), Places(wildcards.scale).checkpoints)
 

@@ -34,7 +34,6 @@ rule train:
     wildcard_constraints:
         variant=rf"(?!({ON_GPU})(@|/))[a-z][a-z0-9_]*(@[\w.+=,-]+)?",
     retries: 20  # goes on from its checkpoint; a run that cannot succeed has none
-    localrule: workflow.remote_exec  # in a cluster job: no second Snakemake and no further job step
     threads: 1
     resources:
         **SITE.requests(gpu=False),
@@ -59,18 +58,15 @@ rule train:
         " >> {log:q} 2>&1"
 
 
-if ON_CLUSTER and SITE.gpu:
-    workflow.group_settings.group_components = {"gpu": SITE.gpu.runs_per_gpu}
-
-
 use rule train as train_on_gpu with:  # several share a GPU, as one job: docs/gpu_sharing.md
     wildcard_constraints:
         variant=rf"({ON_GPU})(@[\w.+=,-]+)?",
     group:
-        None if workflow.remote_exec else "gpu"
+        None if workflow.remote_exec else gpu_group
+    localrule: workflow.remote_exec  # in its job: run here, with no further Snakemake and srun
     resources:
         **SITE.requests(gpu=True),
-        _nodes=0,  # in the job all of the group run at the same time
+        _nodes=0,  # the Snakemake in a job runs one job a node at a time; these run together
         device="cuda",
         runtime=lambda w: plan.minutes(run_spec(w), "cuda", SITE.longest_job),
         mem_mb=run_memory,
