@@ -14,8 +14,13 @@ from typing import Any
 from tests.workflow.checkout import ROOT, Checkout
 from tests.workflow.checkout import _bytecode as bytecode
 
-# As the user types it; only that jobs are asked after more often.
+# As the user types it; only that jobs are asked after more often, every 3 s however long they take.
 COMMAND = ("snakemake", "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3")
+OFTEN = """
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 3, lambda self, _: None)
+"""
 LOGS = "logs/slurm"
 RUNS = "results/paper/runs/walker2d-100"
 
@@ -146,6 +151,7 @@ class ClusterCheckout(Checkout):
         # As in the project: how often a run is tried again is tested here, and so is LaTeX.
         rules = "workflow/rules/train.smk"
         checkout.write(rules, (ROOT / rules).read_text())
+        checkout.write("Snakefile", (ROOT / "Snakefile").read_text() + OFTEN)
         (folder / "bin" / "latexmk").unlink()
         (folder / "slurm").symlink_to("profiles/slurm")
         shutil.copy(ROOT / "requirements.lock", folder)
