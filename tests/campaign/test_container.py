@@ -17,9 +17,9 @@ from unirl_repro.campaign.site import Build, Site
 APPTAINER = r"""
 case $1 in
 build)
-    [ -e broken ] && { echo "FATAL: no such mirror" >&2; exit 255; }
     for each; do image=$previous previous=$each; done
-    printf '%s\n' "$@" > "$image" ;;
+    [ -e broken ] && { echo damaged > "$image"; echo "FATAL: no such mirror" >&2; exit 255; }
+    { printf '%s\n' "$@"; env; } > "$image" ;;
 inspect)
     for each; do image=$each; done
     grep -q damaged "$image" && { echo "image format not recognized" >&2; exit 255; }
@@ -56,7 +56,7 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.delenv("APPTAINER_BIND", raising=False)
     for program in ("apptainer", "singularity", "debootstrap"):
         command(tmp_path, monkeypatch, program, APPTAINER)
-    for tool in ("sh", "sed", "grep"):
+    for tool in ("sh", "sed", "grep", "env"):
         (tmp_path / "programs" / tool).symlink_to(shutil.which(tool) or tool)
     monkeypatch.setenv(
         "PATH", str(tmp_path / "programs")
@@ -143,7 +143,7 @@ def test_an_image_is_read_once_until_it_changes(checkout):
     built()
     first = container.digest(container.IMAGE)
     assert container.digest(container.IMAGE) == first
-    assert Path("inspected").read_text().count("x") == 1
+    assert Path("inspected").read_text().count("x") == 2  # the one built, and the one in place
     container.IMAGE.write_text("--build-arg=lock=other\n")
     assert container.digest(container.IMAGE) != first
     assert container.label(container.IMAGE) == "other"
@@ -236,6 +236,18 @@ def test_the_mirror_is_that_of_the_system(checkout, monkeypatch):
     assert container.debian_mirror() == "http://near.example/debian"
     (checkout / "os-release").write_text("ID=ubuntu\nID_LIKE=debian\n")
     assert container.debian_mirror() == container.DEBIAN
+
+
+def test_what_is_set_for_jobs_does_not_reach_the_build(checkout, monkeypatch):
+    (checkout / "nvidiactl").touch()
+    for name, value in container.environment(Path("ready.env")).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("APPTAINER_TMPDIR", "/scratch")
+    built()
+    asked = container.IMAGE.read_text()
+    assert "APPTAINER_TMPDIR=/scratch" in asked
+    assert "APPTAINER_NV" not in asked
+    assert "APPTAINER_ENV_FILE" not in asked
 
 
 # What Apptainer is told on this machine

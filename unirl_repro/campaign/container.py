@@ -12,9 +12,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ SUBUID = Path("/etc/subuid")
 GPU_CONTROL = Path("/dev/nvidiactl")
 # Quick to make and to read; the default takes four times as long. Older versions ignore this.
 COMPRESSION = "-comp zstd -Xcompression-level 3"
+# Set for jobs; a build would heed them too, and has neither their folders nor their variables.
+OF_JOBS = ("APPTAINER_ENV_FILE", "APPTAINER_BIND", "APPTAINER_NV", "APPTAINER_USERNS")
 
 
 class ContainerError(RuntimeError):
@@ -169,7 +172,13 @@ def build(image: Path, settings: Build, root: Path = Path(".")) -> str:
         return f"{image} is there already, for today's definition and lock ({wanted})"
     temporary = image.with_name(f".{image.stem}.{os.getpid()}.sif")
     try:
-        _run_build(root / DEFINITION, temporary, _options(settings, wanted))
+        messages = _run_build(root / DEFINITION, temporary, _options(settings, wanted))
+        if not _is(temporary, wanted, _inspect):  # spython does not say whether Apptainer failed
+            raise ContainerError(
+                f"Apptainer could not build {DEFINITION}:\n{messages}\nSettings of the build (base, "
+                "mirror, index, mounts) are in profiles/slurm/site.yaml; it needs 4 GB under "
+                f"$APPTAINER_TMPDIR (else /tmp). {OTHER_WAYS}"
+            )
         temporary.replace(image)
     finally:
         temporary.unlink(missing_ok=True)
@@ -177,27 +186,23 @@ def build(image: Path, settings: Build, root: Path = Path(".")) -> str:
     return f"{image} was built ({wanted}, {digest(image)})"
 
 
-def _is(image: Path, wanted: str, results: Path = RESULTS) -> bool:
+def _is(image: Path, wanted: str, read: Callable[[Path], str | None] = label) -> bool:
     try:
-        return image.exists() and label(image, results) == wanted
+        return image.exists() and read(image) == wanted
     except ContainerError:  # damaged: built anew
         return False
 
 
-def _run_build(definition: Path, image: Path, options: list[str]) -> None:
-    """Let spython build; what Apptainer prints as it goes is seen, its messages on a failure."""
+def _run_build(definition: Path, image: Path, options: list[str]) -> str:
+    """Let spython build; what Apptainer prints is seen as it goes, its last messages come back."""
+    for name in OF_JOBS:
+        os.environ.pop(name, None)
     os.environ.setdefault("APPTAINER_MKSQUASHFS_ARGS", COMPRESSION)
     with redirect_stdout(StringIO()) as messages:
         _spython().build(
             recipe=str(definition), image=str(image), options=options, sudo=False, force=True
         )
-    if not image.exists():
-        tail = "\n".join(messages.getvalue().splitlines()[-15:])
-        raise ContainerError(
-            f"Apptainer could not build {definition}:\n{tail}\n"
-            "Settings of the build (base, mirror, index, mounts) are in profiles/slurm/site.yaml; "
-            f"it needs 4 GB under $APPTAINER_TMPDIR (else /tmp). {OTHER_WAYS}"
-        )
+    return "\n".join(messages.getvalue().splitlines()[-15:])
 
 
 def _options(settings: Build, wanted: str) -> list[str]:
@@ -324,7 +329,7 @@ def refresh(site: Site, root: Path = Path("."), results: Path = RESULTS) -> None
     if site.container != "build":
         check(image, root, results)
         tell_jobs(image, ready, results)
-    elif _is(image, wanted_label(root, site.build.torch), results):
+    elif _is(image, wanted_label(root, site.build.torch), partial(label, results=results)):
         tell_jobs(image, ready, results)
     else:
         ready.unlink(missing_ok=True)
