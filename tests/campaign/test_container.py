@@ -22,7 +22,7 @@ build)
     { printf '%s\n' "$@"; env; } > "$image" ;;
 inspect)
     for each; do image=$each; done
-    grep -q damaged "$image" && { echo "image format not recognized" >&2; exit 255; }
+    grep -qx damaged "$image" && { echo "image format not recognized" >&2; exit 255; }
     echo x >> inspected
     label=$(sed -n 's/^--build-arg=lock=//p' "$image")
     echo "{\"attributes\": {\"labels\": {\"unirl.lock\": \"$label\"}}}" ;;
