@@ -27,6 +27,7 @@ rule all:
         f"results/{SCALE}/paper.pdf",
 
 
+include: "workflow/rules/container.smk"  # definition and lock -> the image that jobs run in
 include: "workflow/rules/train.smk"  # run -> curve and manifest
 include: "workflow/rules/aggregate.smk"  # curves -> tidy frame
 include: "workflow/rules/figures.smk"  # frame -> figures and tables, and targets by name

@@ -39,8 +39,6 @@ CONTAINERS = (
     DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 )
 IMAGE = SITE.image and str(SITE.image)
-# What runs in the image waits until it is built; a newer one makes nothing stale.
-IN_IMAGE = [ancient(IMAGE)] if IMAGE and CONTAINERS else []
 FIGURES = [
     study for study, content in CONFIG.studies.items() if content.kind == "figure"
 ]

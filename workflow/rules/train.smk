@@ -24,7 +24,7 @@ ON_GPU = (
 rule train:
     input:
         stale_mark_of,
-        image=IN_IMAGE,
+        image=image_for_run,
     output:
         f"{RUN}/curve.parquet",
         f"{RUN}/metrics.parquet",
