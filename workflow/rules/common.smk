@@ -91,6 +91,12 @@ def start_on_cluster():
             raise WorkflowError(str(error))
 
 
+def image_for_run(wildcards):
+    """Nothing, for a run that is as it should be: an image yet to be built would rerun it."""
+    state = run_state(run_spec(wildcards), Places(wildcards.scale))
+    return IN_IMAGE if state.kind != "finished" else []
+
+
 def gpu_group(wildcards):
     """Runs of one task share a GPU, since they take about as long. How many, is for Snakemake's
     settings to say, which are complete only now."""

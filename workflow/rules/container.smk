@@ -6,12 +6,6 @@ READY = str(ready_file(torch=SITE.build.torch))
 IN_IMAGE = [ancient(READY)] if IMAGE and CONTAINERS else []
 
 
-def image_for_run(wildcards):
-    """Nothing, for a run that is as it should be: an image yet to be built would rerun it."""
-    state = run_state(run_spec(wildcards), Places(wildcards.scale))
-    return IN_IMAGE if state.kind != "finished" else []
-
-
 if IN_IMAGE:
     os.environ.update(environment(Path(READY)))
     if workflow.is_main_process:
