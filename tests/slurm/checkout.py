@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -154,7 +153,8 @@ class ClusterCheckout(Checkout):
         checkout.write("Snakefile", (ROOT / "Snakefile").read_text() + OFTEN)
         (folder / "bin" / "latexmk").unlink()
         (folder / "slurm").symlink_to("profiles/slurm")
-        shutil.copy(ROOT / "requirements.lock", folder)
+        for name in ("requirements.lock", "containers/unirl.def"):
+            checkout.write(name, (ROOT / name).read_text())
         checkout.write("config.yaml", EXPERIMENT)
         checkout.write("unirl_repro/agents/fates.py", AGENTS)
         checkout.write("unirl_repro/agents/fragile.py", FRAGILE)
@@ -171,22 +171,25 @@ class ClusterCheckout(Checkout):
         return self.call(*COMMAND, *arguments)
 
     @contextmanager
-    def submitting(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Snakemake on the cluster, to be killed with SIGKILL at the end."""
-        with (self.folder / "killed.log").open("w") as log:
+    def submitting(self, *arguments: str) -> Iterator[None]:
+        """Snakemake on the cluster, which is still at it at the end, and is killed with SIGKILL."""
+        log = self.folder / "killed.log"
+        with log.open("w") as file:
             process = subprocess.Popen(
                 [*COMMAND, *arguments],
                 cwd=self.folder,
                 env=os.environ | bytecode(),
-                stdout=log,
-                stderr=log,
+                stdout=file,
+                stderr=file,
                 start_new_session=True,
             )
             try:
-                yield process
+                yield
+                assert process.poll() is None, log.read_text()
             finally:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
 
     def begun(self) -> set[str]:
         """Runs that have made their first steps, as ``variant/seed``."""
@@ -210,9 +213,8 @@ class ClusterCheckout(Checkout):
         return json.loads((folder / "run.json").read_text())["segments"]
 
 
-def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look every half second."""
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    """Look every half second, and no longer than that; what is not true then is told elsewhere."""
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
+    while not true() and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -48,12 +48,8 @@ def refused(checkout: ClusterCheckout) -> subprocess.CompletedProcess[str]:
 def killed(refused: object, checkout: ClusterCheckout) -> set[str]:
     """Snakemake asked for one figure, and ended by SIGKILL while its runs train: which ones."""
     (checkout.folder / "hold").touch()
-    with checkout.submitting("unified_rl_fig2") as snakemake:
-        wait_until(
-            lambda: len(checkout.begun()) == len(FIGURE) or snakemake.poll() is not None,
-            seconds=90,
-            what="the figure's runs train",
-        )
+    with checkout.submitting("unified_rl_fig2"):
+        wait_until(lambda: checkout.begun() == FIGURE, seconds=90)
     (checkout.folder / "hold").unlink()
     return checkout.begun()
 
