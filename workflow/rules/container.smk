@@ -2,8 +2,8 @@
 from unirl_repro.campaign.container import environment, ready_file, refresh
 
 # There while the image is there and right. Rules wait for it and not for the image, whose name stays the same.
-READY = str(ready_file(torch=SITE.build.torch))
-IN_IMAGE = [ancient(READY)] if IMAGE and CONTAINERS else []
+READY = str(ready_file(torch=SITE.build.torch)) if IMAGE and CONTAINERS else ""
+IN_IMAGE = [ancient(READY)] if READY else []
 
 
 if IN_IMAGE:
