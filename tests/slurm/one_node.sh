@@ -223,6 +223,10 @@ start() {
     if alive slurmctld && alive slurmd && alive munged; then return 0; fi
     stop
     configure
+    if [[ -n ${OWNER:-} ]]; then
+        setsid "$0" stop-after "$dir" "$OWNER" > /dev/null 2>&1 < /dev/null &
+        echo $! > "$dir/run/watch.pid"
+    fi
     munged --key-file="$dir/etc/munge.key" --socket="$dir/run/munge.socket" --pid-file="$dir/run/munged.pid" \
         --log-file="$dir/log/munged.log" --seed-file="$dir/run/munge.seed" --force 2>> "$dir/log/munged.err"
     until_ok 10 munge --socket="$dir/run/munge.socket" -n
@@ -230,10 +234,6 @@ start() {
     slurmctld
     slurmd -N "$host"
     start_controller
-    if [[ -n ${OWNER:-} ]]; then
-        setsid "$0" stop-after "$dir" "$OWNER" > /dev/null 2>&1 < /dev/null &
-        echo $! > "$dir/run/watch.pid"
-    fi
 }
 
 case $verb in
