@@ -25,7 +25,7 @@ from tests.slurm.cluster import Cluster
 
 JOBS = 19
 LONG = 60  # from so many runs on, faults are repeated at random
-CPUS = 9  # jobs at once; one is somebody else's
+CPUS, LONG_CPUS = 9, 13  # jobs at once; one is somebody else's
 MEMORY_MB = 24_000  # what the node claims to have; jobs ask for more than they use
 
 
@@ -47,6 +47,8 @@ class Result:
         Steps made more than once, as a share of those needed.
     attempts : int
         Trainers that made steps.
+    disk : str
+        What was full in place of a disk.
     """
 
     jobs: int
@@ -55,6 +57,7 @@ class Result:
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     repeated: float = 0.0
     attempts: int = 0
+    disk: str = ""
 
     def as_json(self) -> dict[str, Any]:
         minutes = self.seconds / 60
@@ -68,7 +71,7 @@ class Result:
             lines.append(f"{kind:<22}{outcome['times']:>6}{outcome['jobs']:>6}  {ends}")
         lines.append(
             f"{self.jobs} runs, {self.attempts} attempts, {self.seconds:.0f} s, "
-            f"{self.repeated:.1%} of the steps repeated"
+            f"{self.repeated:.1%} of the steps repeated; full disk: {self.disk}"
         )
         return "\n".join(lines)
 
@@ -77,16 +80,17 @@ def campaign(jobs: int, folder: Path, cluster: Cluster) -> Result:
     """Run it in `folder` on a cluster that has nothing else to do."""
     os.environ.update(cluster.env)
     place = CampaignCheckout.make(folder / "checkout", jobs)
-    result = Result(len(place.runs))
+    small, pretended = "a small file system", "pretended, since nothing can be mounted here"
+    result = Result(len(place.runs), disk=small if place.mounted else pretended)
     try:
         undisturbed = place.undisturbed()
         try:
             said = _disturb(place, cluster, result)
-            undisturbed.wait()
+            if said is not None:
+                undisturbed.wait()
+                _check(place, said, result)
         finally:
             undisturbed.kill()
-        if said is not None:
-            _check(place, said, result)
     finally:
         place.leave_mount()
     return result
@@ -99,7 +103,7 @@ def _disturb(place: CampaignCheckout, cluster: Cluster, result: Result) -> str |
     try:
         driver.each_fault_once()
         if result.jobs >= LONG:
-            driver.more_faults(seed=result.jobs, until=2 * CPUS)
+            driver.more_faults(seed=result.jobs, until=2 * LONG_CPUS)
         said = driver.finish()
     except CampaignError as error:
         result.problems.append(str(error))
@@ -149,21 +153,28 @@ def main(arguments: list[str] | None = None) -> int:
     jobs = int(os.environ.get("CAMPAIGN_JOBS", JOBS))
     parser.add_argument("--jobs", type=int, default=jobs, help="runs; default: CAMPAIGN_JOBS")
     parser.add_argument("--out", type=Path, help="JSON of what happened")
-    parser.add_argument("--keep", action="store_true", help="keep the checkout if it fails")
+    parser.add_argument("--keep", action="store_true", help="keep the checkout")
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="campaign_", dir="/tmp"))
-    with Cluster.start(cpus=CPUS, gpus=0, mem_mb=MEMORY_MB) as cluster:
-        result = campaign(options.jobs, folder, cluster)
+    try:
+        result = _on_a_cluster(options.jobs, folder)
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder)
     print(result.table())
     if options.out:
         options.out.write_text(json.dumps(result.as_json(), indent=1) + "\n")
     for problem in result.problems:
         print(f"FAILED: {problem}")
-    if result.problems and options.keep:
+    if options.keep:
         print(f"kept: {folder}")
-    else:
-        shutil.rmtree(folder)
     return 1 if result.problems else 0
+
+
+def _on_a_cluster(jobs: int, folder: Path) -> Result:
+    cpus = CPUS if jobs < LONG else LONG_CPUS
+    with Cluster.start(cpus=cpus, gpus=0, mem_mb=MEMORY_MB) as cluster:
+        return campaign(jobs, folder, cluster)
 
 
 if __name__ == "__main__":

@@ -182,12 +182,17 @@ class Run:
         return json.loads(path.read_text()) if path.exists() else None
 
     @property
-    def saved_at(self) -> float:
-        """When the newest checkpoint was written, in seconds since the epoch; 0 if none was."""
+    def finished(self) -> bool:
+        return (self.folder / "run.json").exists()
+
+    @property
+    def saved(self) -> tuple[float, int]:
+        """When the newest checkpoint was written, in seconds since the epoch, and its step."""
         try:
-            return max(path.stat().st_mtime for path in self.checkpoints.glob("step-*.json"))
+            path = max(self.checkpoints.glob("step-*.json"))
+            return path.stat().st_mtime, int(path.stem.removeprefix("step-"))
         except (FileNotFoundError, ValueError):  # removed for a newer one, or none yet
-            return 0.0
+            return 0.0, 0
 
     @property
     def status(self) -> dict[str, Any]:
@@ -217,7 +222,9 @@ class CampaignCheckout:
     def make(cls, folder: Path, jobs: int) -> "CampaignCheckout":
         """A checkout with about `jobs` runs at scale paper."""
         checkout = Checkout.make(folder)
-        shutil.copy(ROOT / "requirements.lock", folder)  # the preflight compares with it
+        for name in ("requirements.lock", "containers/unirl.def"):  # the preflight looks at both
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
         # That one retries less: here a run survives many faults.
         source = (ROOT / "workflow/rules/train.smk").read_text()
         checkout.write("workflow/rules/train.smk", source)

@@ -19,6 +19,7 @@ from tests.slurm.campaign_checkout import CampaignCheckout, Run
 from tests.slurm.cluster import Cluster
 
 COMMAND = [sys.executable, "-m", "snakemake", "--profile", "slurm"]
+NOWHERE = "--output=/dev/null"
 PATIENCE = 300.0  # seconds until a state that should come counts as missed
 HOLDER = re.compile(r"process (\d+) on \S+ \(SLURM job (\d+)\)")
 
@@ -86,8 +87,8 @@ class Driver:
         """A job of somebody's other checkout; its name is like those of this campaign's."""
         elsewhere = self.place.folder / "elsewhere"
         elsewhere.mkdir()
-        options = ["--job-name=unirl_other", f"--chdir={elsewhere}", "--output=/dev/null"]
-        return self._submit(*options, "--partition=scavenge", "--requeue", "--wrap=sleep infinity")
+        options = ["--job-name=unirl_other", f"--chdir={elsewhere}", NOWHERE, "--requeue"]
+        return self._submit(*options, "--partition=scavenge", "--wrap=sleep infinity")
 
     def _submit(self, *options: str) -> str:
         return self.cluster.call("sbatch", "--parsable", "--mem=50", *options).stdout.strip()
@@ -101,18 +102,23 @@ class Driver:
     # What there is to see
 
     def training(self) -> list[Training]:
-        """Trainers that have saved since the last fault, without the run that breaks.
+        """Trainers that have saved since the last fault and have work left, but of no broken run.
 
-        So what ends next was not ended by the fault before.
+        So one that ends next was neither ended by the fault before nor at its end anyway.
         """
         running = self.running()
         since = self.faults[-1].ended if self.faults else 0.0
-        found = (_trainer(run) for run in self.place.runs if not run.breaks)
-        return [t for t in found if t and t.job in running and t.run.saved_at > since]
+        found = []
+        for run in self.place.runs:
+            saved_at, step = run.saved
+            if not run.breaks and saved_at > since and step < 0.9 * run.budget:
+                trainer = _trainer(run)
+                if trainer and trainer.job in running:
+                    found.append(trainer)
+        return found
 
     def unfinished(self) -> list[Run]:
-        runs = self.place.runs
-        return [run for run in runs if not run.breaks and not (run.folder / "run.json").exists()]
+        return [run for run in self.place.runs if not run.breaks and not run.finished]
 
     def note_time_limits(self) -> None:
         """Trainers that `timeout` ended: nobody does that to them but their time limit."""
@@ -172,33 +178,40 @@ class Driver:
         self.note("requeued", began, [victim.job for victim in victims])
 
     def preempt_jobs(self) -> None:
-        """Ask for more CPUs in the better partition than are free, until a trainer gives way."""
+        """Ask for CPUs in the better partition: so many that a trainer must give way."""
         for _ in range(5):
-            before, began = self.victims(2), time.time()
-            idle = self.cluster.call("sinfo", "-h", "-p", "main", "-o", "%C").stdout.split("/")[1]
-            preemptor = self._submit(
-                "--partition=main", f"--cpus-per-task={int(idle) + 2}", "--output=/dev/null",
-                "--wrap=sleep 2",
-            )  # fmt: skip
-            self._until_done(preemptor)
-            hit = [v for v in before if self._preempted_since(v.job, began)]
+            victims, began = self._all_training(2), time.time()
+            cpus = self.cluster.call("sinfo", "-h", "-p", "main", "-o", "%C").stdout.split("/")
+            others = len(self.running()) - len(victims) + 1  # not training yet; and the foreign job
+            wanted = f"--cpus-per-task={min(int(cpus[1]) + others + 2, int(cpus[3]))}"
+            self._until_done(self._submit("--partition=main", wanted, NOWHERE, "--wrap=sleep 2"))
+            told_to_go = [v for v in victims if self._preempted_since(v.job, began)]
+            hit = [v.job for v in told_to_go if not v.run.finished]
             if hit:
-                self.note("preempted", began, [victim.job for victim in hit])
+                self.note("preempted", began, hit)
                 return
         raise CampaignError("five jobs in partition main, and none preempted a trainer")
 
     def take_node_down(self) -> None:
         """Drain the node, as an administrator does, then lose it; and bring it back."""
         victims, began = self._all_training(3), time.time()
+        jobs = self.running()
         node = self.cluster.call("sinfo", "-h", "-o", "%n").stdout.split()[0]
-        for state in ("drain", "down"):
+        # A node that is down comes back by itself, and must not before the last job is off it:
+        # SLURM would find that one beside its next attempt and hold it for good.
+        for state in ("drain", "down", "drain"):
             self._set_node(node, state)
-        self._until_gone(victims)
+        self.wait_for("an empty node", lambda: not jobs & self._jobs_on_node())
         self._set_node(node, "resume")
         self.note("node down", began, [victim.job for victim in victims])
 
     def restart_controller(self) -> None:
-        """End it as a crash would; trainers do not notice."""
+        """End it as a crash would; trainers do not notice.
+
+        Of what happened in its last five seconds it may have saved nothing, and starts jobs twice;
+        SLURM then drains their node. That is for administrators, so it is not done here.
+        """
+        self._wait_for_quiet(8)
         victims, began = self._all_training(2), time.time()
         self.cluster.kill_controller()
         time.sleep(2)
@@ -206,7 +219,7 @@ class Driver:
         back = time.time()
         self.wait_for(
             "a trainer that goes on saving",
-            lambda: any(_alive(v) and v.run.saved_at > back + 2 for v in victims),
+            lambda: any(_alive(v) and v.run.saved[0] > back + 2 for v in victims),
         )
         self.note("controller restarted", began, [victim.job for victim in victims])
 
@@ -253,6 +266,24 @@ class Driver:
             "scontrol", "update", f"nodename={node}", f"state={state}", "reason=campaign"
         )
 
+    def _wait_for_quiet(self, seconds: float) -> None:
+        """Wait until no job was submitted, started or ended for so long."""
+        before, since = "", time.monotonic()
+
+        def quiet() -> bool:
+            nonlocal before, since
+            now = self.cluster.call("squeue", "-h", "-o", "%i %t").stdout
+            if now != before:
+                before, since = now, time.monotonic()
+            return time.monotonic() - since > seconds
+
+        self.wait_for(f"{seconds} s in which no job starts or ends", quiet)
+
+    def _jobs_on_node(self) -> set[str]:
+        """Jobs that have processes, whatever the controller believes."""
+        told = self.cluster.call("scontrol", "listpids", check=False).stdout
+        return {line.split()[1] for line in told.splitlines()}
+
     def _in_queue(self, job: str) -> bool:
         told = self.cluster.call("squeue", "-h", "-o", "%i").stdout
         return job in told.split()
@@ -261,20 +292,24 @@ class Driver:
         self.wait_for(f"an end of job {job}", lambda: not self._in_queue(job))
 
     def _preempted_since(self, job: str, began: float) -> bool:
+        """Whether a job was told to give way: if it left in time it failed, else it is requeued."""
         told = self.cluster.call("scontrol", "-o", "show", "job", job, check=False).stdout
-        found = re.search(r" PreemptTime=(\d\S+)", told)
-        if found is None:
-            return False
-        return time.mktime(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S")) >= began - 1
+        moments = re.findall(r" PreemptTime=(\d\S+)", told)
+        fields = ("--duplicates", "--format=State,End")
+        for line in self.cluster.call("sacct", "-XnPj", job, *fields).stdout.splitlines():
+            state, _, end = line.partition("|")
+            if state == "PREEMPTED":
+                moments.append(end)
+        return any(_seconds(moment) >= began - 1 for moment in moments)
 
     # The campaign
 
     def each_fault_once(self) -> None:
         """In an order in which each leaves work for the next."""
+        self.restart_controller()
         self.kill_trainers()
         self.requeue_jobs()
         self.preempt_jobs()
-        self.restart_controller()
         self.fill_disk()
         # Snakemake shuns a node once it was down; a new one has forgotten that.
         self.take_node_down()
@@ -324,6 +359,11 @@ class Driver:
         if self.snakemake.poll() is None:
             self.snakemake.kill()
             self.snakemake.wait()
+
+
+def _seconds(moment: str) -> float:
+    """SLURM's local time in seconds since the epoch."""
+    return time.mktime(time.strptime(moment, "%Y-%m-%dT%H:%M:%S"))
 
 
 def _trainer(run: Run) -> Training | None:
