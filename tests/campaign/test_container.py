@@ -339,6 +339,7 @@ def test_what_jobs_run_in_is_shown(checkout):
     shown = container.describe(site)
     assert (shown.exists, shown.fits, shown.label) == (True, True, container.wanted_label())
     assert f"is there: {shown.digest}" in shown.text()
+    assert not container.describe(Site(build=Build(torch="cuda"))).fits
     container.LOCK.write_text("numpy==2.5.0\n")
     assert "another lock" in container.describe(site).text()
     assert "virtual environment" in container.describe(Site(container="none")).text()

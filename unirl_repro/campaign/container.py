@@ -478,7 +478,7 @@ class Description:
         told = f"Jobs run in {self.image}, which {there}\nlabel wanted: {self.wanted}"
         if self.exists:
             told += f"\nlabel found:  {self.label or 'none'}"
-            told += "" if self.fits else " (another lock: unirl-repro container build)"
+            told += "" if self.fits else " (another lock or torch: unirl-repro container build)"
         return f"{told}\n{self.obstacle}".strip()
 
 
@@ -491,7 +491,7 @@ def describe(site: Site, root: Path = Path(".")) -> Description:
     return Description(
         image=None if image is None else str(image),
         exists=exists,
-        fits=_same_lock(found, wanted),
+        fits=found == wanted if site.container == "build" else _same_lock(found, wanted),
         wanted=wanted,
         label=found,
         digest=digest(image) if image and exists else None,
