@@ -50,9 +50,9 @@ class Build(_Model):
         Which build of torch is installed in it.
     bootstrap, from_, mirror : str
         What the base comes from: an image registry ("docker"), Debian's packages ("debootstrap",
-        from `mirror`), or an image on disk ("localimage", `from`).
+        from `mirror`, else from this machine's), or an image on disk ("localimage", `from`).
     pip_options : str
-        Passed on to pip and uv, for an index or certificates of your own.
+        Passed on to pip and uv, for an index of your own; else what pip is configured with here.
     bind : tuple of str
         Mounts while it is built, such as ``/etc/ssl/certs:/etc/ssl/certs:ro``.
     """
@@ -61,8 +61,8 @@ class Build(_Model):
 
     torch: Literal["cuda", "cpu"] = "cuda"
     bootstrap: Literal["docker", "debootstrap", "localimage"] = "docker"
-    from_: Annotated[str, Field(alias="from")] = "python:3.11-slim-bookworm"
-    mirror: str = "http://deb.debian.org/debian"
+    from_: Annotated[str, Field(alias="from")] = "debian:bookworm-slim"
+    mirror: str = ""
     pip_options: str = ""
     bind: tuple[str, ...] = Field(default=(), strict=False)
 
