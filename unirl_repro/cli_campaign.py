@@ -133,11 +133,12 @@ def status(
     Example: unirl-repro status --scale paper
     """
     from unirl_repro.campaign.progress import progress
+    from unirl_repro.campaign.site import load_site
     from unirl_repro.config import load_config
 
     places = places_of(scale, False)
     with messages():
-        found = progress(load_config(CONFIG), places)
+        found = progress(load_config(CONFIG), places, load_site())
     typer.echo(dumped(asdict(found)) if as_json else found.text(all=everything))
 
 

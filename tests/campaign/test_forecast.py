@@ -46,7 +46,7 @@ CONFIG = config_of()
 @pytest.fixture(autouse=True)
 def _speeds(monkeypatch):
     speeds = {("sac", HOPPER, "cpu"): 100.0, ("other", CARTPOLE, "cpu"): 7.0}
-    monkeypatch.setattr(plan, "_read_speeds", lambda table: speeds)
+    monkeypatch.setattr(plan, "read_speeds", lambda table: speeds)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_where_a_speed_comes_from_is_told(places, monkeypatch):
     assert (of(found, HOPPER).speed, of(found, CARTPOLE).speed) == ("measured", "borrowed")
     assert of(found, CARTPOLE).steps_per_second == 100
     assert "slowest on other tasks" in found.text()
-    monkeypatch.setattr(plan, "_read_speeds", lambda table: {})
+    monkeypatch.setattr(plan, "read_speeds", lambda table: {})
     guessed = forecast(CONFIG, "paper", Site(), places=places)
     assert {row.speed for row in guessed.rows} == {"guess"}
     assert "guess is 5 steps/s" in guessed.text()

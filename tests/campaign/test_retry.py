@@ -94,8 +94,9 @@ def test_a_further_attempt_is_in_vain_if_the_run_is_done_or_cannot_succeed(state
     assert is_settled(SPEC, folder) is settled
 
 
-def test_a_status_that_cannot_be_read_decides_nothing(folder):
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_status_that_cannot_be_read_decides_nothing(content, folder):
     left(folder, "fatal")
-    (folder / fingerprint(SPEC) / "status.json").write_text("{")
+    (folder / fingerprint(SPEC) / "status.json").write_text(content)
     assert not is_settled(SPEC, folder)
     assert memory_mb(SPEC, folder) == NEEDED

@@ -284,7 +284,7 @@ def _episodes(spec: RunSpec) -> int:
 
 
 def _source(spec: RunSpec, device: str) -> Source:
-    speeds = plan._read_speeds(plan.SPEEDS)
+    speeds = plan.read_speeds(plan.SPEEDS)
     if (spec.algorithm, spec.task.id, device) in speeds:
         return "measured"
     known = {(algorithm, where) for algorithm, _, where in speeds}

@@ -70,7 +70,7 @@ def memory_mb(spec: RunSpec) -> int:
 
 def steps_per_second(spec: RunSpec, device: str = "cpu", table: Path = SPEEDS) -> float:
     """Measured speed of a run's algorithm on its task; else its slowest on any task."""
-    speeds = _read_speeds(table)
+    speeds = read_speeds(table)
     known = speeds.get((spec.algorithm, spec.task.id, device))
     if known is not None:
         return known
@@ -101,7 +101,8 @@ def _algorithm(config: Config, variant: str) -> str:
 
 
 @cache
-def _read_speeds(table: Path) -> dict[tuple[str, str, str], float]:
+def read_speeds(table: Path) -> dict[tuple[str, str, str], float]:
+    """Steps a second that were measured, by algorithm, task and device."""
     with table.open(newline="") as file:
         return {
             (row["algorithm"], row["task"], row["device"]): float(row["steps_per_second"])

@@ -43,7 +43,7 @@ def run_state(spec: RunSpec, places: Places) -> State:
         manifest = json.loads(path.read_text())
         then, reached = manifest["fingerprint"], manifest["budget_reached"]
         settings = manifest["spec_hash"]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         return State("stale", f"run.json cannot be read ({error!r})")
     if then != fingerprint(spec):
         changed = "code" if settings == spec_hash(spec) else "settings"
@@ -134,19 +134,20 @@ def last_status(spec: RunSpec, checkpoints: Path) -> dict[str, Any]:
     """
     path = checkpoints / fingerprint(spec) / "status.json"
     try:
-        return json.loads(path.read_text())
+        status = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return {}
+    return status if isinstance(status, dict) else {}
 
 
 def _why_missing(status: dict[str, Any]) -> str:
     match status.get("state"):
         case "failed" | "fatal":
-            return f"failed at step {status['step']}: {status['reason']}"
+            return f"failed at step {status.get('step')}: {status.get('reason')}"
         case "stopped":
-            return f"stopped by {status['reason']} at step {status['step']}"
+            return f"stopped by {status.get('reason')} at step {status.get('step')}"
         case "running":
-            return f"begun, but not finished (last known holder: {status['holder']})"
+            return f"begun, but not finished (last known holder: {status.get('holder')})"
         case "finished":
             return "trained, but its results are gone; the checkpoint has them"
         case _:
