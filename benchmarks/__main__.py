@@ -12,13 +12,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import engine, sac_speed
+from benchmarks import cluster, engine, sac_speed
 from benchmarks.measure import Entry
 from unirl_repro.files import write_json
 
 MEASUREMENTS: tuple[Callable[[], list[Entry]], ...] = (
     sac_speed.measurements,
     engine.measurements,
+    cluster.measurements,
 )
 BENCH = Path("results/bench/bench.json")
 

@@ -39,6 +39,7 @@ CONTAINERS = (
     DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 )
 IMAGE = SITE.image and str(SITE.image)
+spec_of = cache(CONFIG.spec)  # asked for a dozen times a run
 FIGURES = [
     study for study, content in CONFIG.studies.items() if content.kind == "figure"
 ]
@@ -61,7 +62,7 @@ wildcard_constraints:
 
 
 def run_spec(wildcards):
-    return CONFIG.spec(
+    return spec_of(
         wildcards.task, wildcards.variant, int(wildcards.seed), wildcards.scale
     )
 
