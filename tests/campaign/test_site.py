@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from unirl_repro.campaign.site import GPU, SITE, Site, load_site
+from unirl_repro.campaign.site import (
+    GPU,
+    SITE,
+    VARIABLE,
+    Site,
+    hand_on,
+    load_site,
+    submitted_site,
+)
 from unirl_repro.explain import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +45,16 @@ def test_without_a_file_the_clusters_defaults_hold(tmp_path):
     assert site == Site()
     assert site.requests(gpu=False) == site.requests(gpu=True) == {}
     assert site.image == Path("containers/unirl.sif")
+
+
+def test_a_job_takes_what_it_was_submitted_with(tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    text = "longest_job: 30\ngpu: {type: h200}\nbuild: {from: base.sif, bind: ['/a:/a']}"
+    submitted = load_site(written(tmp_path, text))
+    hand_on(submitted)
+    written(tmp_path, "longest_job: 60")
+    assert submitted_site() == submitted
+    assert submitted.longest_job == 30
 
 
 def test_a_file_of_comments_says_nothing(tmp_path):

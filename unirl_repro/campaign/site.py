@@ -3,6 +3,7 @@
 Without it the cluster's own defaults hold, and training runs in a container that the DAG builds.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from unirl_repro.explain import explain
 from unirl_repro.yamlfile import read_yaml
 
 SITE = Path("profiles/slurm/site.yaml")
+VARIABLE = "UNIRL_SITE"  # sbatch hands the environment on to jobs
 DAY = 24 * 60
 
 Name = Annotated[str, Field(pattern=r"^[\w.,+-]+$")]
@@ -129,3 +131,14 @@ def load_site(path: Path = SITE) -> Site:
         return Site.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain(error, path.name, values, Site.model_json_schema())) from error
+
+
+def hand_on(site: Site) -> None:
+    """Let jobs that are submitted from now on know the settings: the file may be edited meanwhile."""
+    os.environ[VARIABLE] = site.model_dump_json(by_alias=True)
+
+
+def submitted_site() -> Site:
+    """In a job: the settings that it was submitted with; else those of the file."""
+    given = os.environ.get(VARIABLE)
+    return Site.model_validate_json(given) if given else load_site()

@@ -11,7 +11,7 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 from unirl_repro.campaign import plan, retry
 from unirl_repro.campaign.places import Places, check_format
-from unirl_repro.campaign.site import load_site
+from unirl_repro.campaign.site import hand_on, load_site, submitted_site
 from unirl_repro.campaign.sources import available, specs
 from unirl_repro.campaign.state import (
     explain_unfinished,
@@ -28,7 +28,8 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '
 check_format()
 CONFIG = plan.effective_config("config.yaml", config)
 SCALE = CONFIG.scale
-SITE = load_site()
+SITE = load_site() if workflow.is_main_process else submitted_site()
+hand_on(SITE)
 # Snakemake counts jobs on a cluster and cores elsewhere; in a job, only SLURM can tell.
 ON_CLUSTER = (
     workflow.resource_settings.nodes is not None
@@ -82,7 +83,7 @@ Job.restart_times = property(restarts)
 
 
 def start_on_cluster():
-    if ON_CLUSTER:
+    if ON_CLUSTER and workflow.is_main_process:
         # Here, since each job reads this file too.
         from unirl_repro.campaign.cluster import StartError, begin
 
