@@ -15,8 +15,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from unirl_repro.campaign import archive
+from unirl_repro.campaign.retry import is_settled
 from unirl_repro.cli import STOPPED, app
-from unirl_repro.config import load_config
+from unirl_repro.config import RunSpec, load_config
 from unirl_repro.console import LINE_EVERY, Console
 from unirl_repro.envs.tasks import TASKS
 from unirl_repro.files import write_json
@@ -97,7 +98,6 @@ def wait_for(folder: Path, text: str, process: "subprocess.Popen[str]") -> None:
         (("--task", "cartpole-20"), "task is 'cartpole-20'"),
         (("--variant", "sak"), "variant is 'sak'"),
         (("--scale", "huge"), "scale is 'huge'"),
-        (("--expect-fingerprint", "0"), "expected was 0"),
     ],
 )
 def test_a_mistake_is_told_in_a_paragraph_before_anything_starts(changed, told, tmp_path):
@@ -106,6 +106,28 @@ def test_a_mistake_is_told_in_a_paragraph_before_anything_starts(changed, told, 
     assert result.stderr.startswith("error: ")
     assert told in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_job_that_cannot_begin_leaves_word_until_one_does(tmp_path):
+    spec = load_config(ROOT / "config.yaml").spec("cartpole-200", "sac", 0, "smoke")
+    planned = CliRunner().invoke(app, [*RUN, "--out", str(tmp_path), "--expect-fingerprint", "0"])
+    assert planned.exit_code == 1
+    assert "expected was 0" in planned.stderr
+    word = tmp_path / "checkpoints" / "0" / "refused.json"
+    assert "was edited since this job was planned" in json.loads(word.read_text())["reason"]
+    assert not settled(spec, tmp_path)
+
+    code, _, error = call(*RUN, "--out", str(tmp_path), "--device", "cuda")
+    if "sees no GPU" not in error:
+        pytest.skip("there is a GPU: this run began")
+    assert code == 1
+    assert settled(spec, tmp_path)
+    assert call(*RUN, "--out", str(tmp_path))[0] == 0
+    assert not (tmp_path / "checkpoints" / fingerprint(spec) / "refused.json").exists()
+
+
+def settled(spec: RunSpec, folder: Path) -> bool:
+    return is_settled(spec, folder / "checkpoints")
 
 
 def test_a_run_that_was_marked_fatal_leaves_at_once_and_says_what_to_do(tmp_path):

@@ -36,7 +36,7 @@ BELOW: dict[str, set[str]] = {
     "models": {"pages", "nn", "replay", "rng"},
     "tabular": {"pages", "rng"},
     "agents": {"models", "pages", "nn", "replay", "rng"},
-    "checkpoint": {"pages", "replay"},
+    "checkpoint": {"pages", "replay", "stopping"},
     "loop": {"agents", "checkpoint", "envs", "pages", "replay", "rng"},
     "stopping": set(),
     "run": {"checkpoint", "fingerprint", "loop", "pages", "replay", "stopping"},

@@ -3,6 +3,7 @@
 ================================  ==================================================================
 ``lock``                          held (flock) by the one trainer of this run; says who holds it
 ``status.json``                   running, stopped, finished, failed or fatal, and why
+``refused.json``                  why the last attempt could not even begin; gone when one does
 ``progress.jsonl``                rows of the curve and the metrics, appended while the run goes on
 ``step-<n>.pt``, ``step-<n>.json``  small state, and what it belongs to, with checksums; newest two
 ``replay-<from>-<to>.pt``         transitions, written once, at most 16 MiB each
@@ -26,6 +27,7 @@ import torch
 
 from unirl_repro.files import sha256, write_bytes, write_json
 from unirl_repro.replay import Batch, Replay
+from unirl_repro.stopping import REFUSED
 
 SEGMENT_BYTES = 16 * 2**20
 KEPT = 2
@@ -98,6 +100,7 @@ class Store:
         BusyError
             If another process has it.
         """
+        self.directory.mkdir(parents=True, exist_ok=True)  # if it was removed since
         path = self.directory / "lock"
         file = path.open("a+")
         try:
@@ -117,6 +120,7 @@ class Store:
         file.write(holder + "\n")
         file.flush()
         self._lock = file
+        (self.directory / REFUSED).unlink(missing_ok=True)
         self._sweep()
 
     @property

@@ -78,15 +78,24 @@ def train(
     Example: unirl-repro train --task cartpole-200 --variant sac --seed 0 --scale smoke --out scratch
     """
     from unirl_repro.campaign.places import Places, claim
-    from unirl_repro.campaign.state import check_expected, check_not_fatal
+    from unirl_repro.campaign.state import (
+        RefusedError,
+        check_expected,
+        check_not_fatal,
+        leave_word,
+    )
     from unirl_repro.config import load_config
 
     with messages():
         spec = load_config(CONFIG).spec(task, variant, seed, scale, budget)
-        check_expected(spec, expect_fingerprint)
+        checkpoints = out / "checkpoints" if out else Places(scale).checkpoints
+        try:
+            check_expected(spec, expect_fingerprint)
+        except RefusedError as error:
+            leave_word(checkpoints, expect_fingerprint or "", error)
+            raise
         if out is None:
             claim()
-        checkpoints = out / "checkpoints" if out else Places(scale).checkpoints
         if not retry_fatal:
             check_not_fatal(spec, checkpoints)
     folder = out or Places(scale).run(spec.key)
@@ -104,9 +113,10 @@ def _train(spec: Any, checkpoints: Path, out: Path, options: dict[str, Any]) -> 
     use_one_thread()
     import torch
 
-    from unirl_repro.campaign.state import name
+    from unirl_repro.campaign.state import leave_word, name
     from unirl_repro.checkpoint import BusyError, DamagedError
     from unirl_repro.console import Console
+    from unirl_repro.fingerprint import fingerprint
     from unirl_repro.run import DeviceError, FatalError, MismatchError, Options, StoppedError
     from unirl_repro.run import train as train_run
 
@@ -116,6 +126,9 @@ def _train(spec: Any, checkpoints: Path, out: Path, options: dict[str, Any]) -> 
     with messages(*expected), Console(name(spec)) as bar:
         try:
             manifest = train_run(spec, checkpoints, out, Options(**options, report=bar.report))
+        except DeviceError as error:
+            leave_word(checkpoints, fingerprint(spec), error)
+            raise
         except StoppedError as stopped:
             typer.echo(f"{stopped}; start it again to go on")
             raise typer.Exit(STOPPED) from None

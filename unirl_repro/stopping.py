@@ -7,6 +7,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 STOPPED = 75  # exit code, as sysexits' EX_TEMPFAIL: start it again and it goes on
+REFUSED = "refused.json"  # beside a checkpoint: why the last attempt could not even begin
 _REQUESTS = (signal.SIGTERM, signal.SIGUSR1)
 
 

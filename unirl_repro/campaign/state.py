@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from unirl_repro.campaign.places import Places
 from unirl_repro.config import Config, RunKey, RunSpec
+from unirl_repro.files import write_json
 from unirl_repro.fingerprint import fingerprint, spec_hash
+from unirl_repro.stopping import REFUSED
 
 
 class RefusedError(RuntimeError):
@@ -108,6 +110,23 @@ def check_expected(spec: RunSpec, expected: str | None) -> None:
             f"{name(spec)}: its fingerprint is {now}, expected was {expected}: config.yaml or code "
             "was edited since this job was planned. Start snakemake again, to plan with today's."
         )
+
+
+def leave_word(checkpoints: Path, expected: str, error: Exception) -> None:
+    """Write down why an attempt could not begin: another one of the same job could not either.
+
+    Parameters
+    ----------
+    checkpoints : Path
+        Folder of all runs' checkpoints.
+    expected : str
+        Fingerprint that the job was planned with.
+    error : Exception
+        What was wrong with the machine or the checkout.
+    """
+    folder = checkpoints / expected
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / REFUSED, {"reason": str(error)})
 
 
 def check_not_fatal(spec: RunSpec, checkpoints: Path) -> None:
