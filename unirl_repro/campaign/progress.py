@@ -10,11 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from unirl_repro.campaign import plan, slurm, traces
+from unirl_repro.campaign import plan, slurm, state, traces
 from unirl_repro.campaign.columns import duration, number, table
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.site import Site
-from unirl_repro.campaign.state import name
 from unirl_repro.campaign.traces import Trace, number_in
 from unirl_repro.config import Config, RunSpec
 from unirl_repro.fingerprint import fingerprint
@@ -48,7 +47,8 @@ class RunProgress:
     step, budget : int
         Environment steps reached, saved or not, and those wanted.
     last_return, mean_return : float or None
-        Of the last training episode, and the mean of the last ten; not of finished runs.
+        Of the last training episode, and the mean of the last ten, or of fewer where their rows
+        are long; not of finished runs.
     age_seconds : float or None
         Since the last row of the curve; not of finished runs.
     steps_per_second, seconds_left : float or None
@@ -57,8 +57,8 @@ class RunProgress:
         Steps per second, and core-hours to the budget, as planned.
     hours : float
         Core-hours that all attempts took, those of lost steps included.
-    steps_done, steps_repeated : int
-        Steps that the results or a checkpoint have; and steps that were lost.
+    steps_done, steps_saved, steps_repeated : int
+        Steps that the results or a checkpoint have; those that a checkpoint has; and those lost.
     peak_memory_mb : float or None
         Of the attempt that took most.
     memory_mb : int
@@ -84,6 +84,7 @@ class RunProgress:
     planned_hours: float
     hours: float
     steps_done: int
+    steps_saved: int
     steps_repeated: int
     peak_memory_mb: float | None
     memory_mb: int
@@ -112,7 +113,7 @@ class Progress:
         return "\n\n".join(part for part in parts if part)
 
 
-def progress(config: Config, places: Places, site: Site | None = None) -> Progress:
+def progress(config: Config, places: Places, site: Site) -> Progress:
     """Look at all runs of a scale, without disturbing any.
 
     Parameters
@@ -121,19 +122,18 @@ def progress(config: Config, places: Places, site: Site | None = None) -> Progre
         The experiment.
     places : Places
         Where its results lie, and at which scale.
-    site : Site, optional
-        Whether models are learned on GPUs; on CPUs, if not given.
+    site : Site
+        Whether models are learned on GPUs.
     """
     problems: list[str] = []
     specs = list(config.runs(places.scale).values())
-    found = [traces.read(spec, places, problems, LAST) for spec in specs]
+    found = [traces.read(spec, places, problems) for spec in specs]
     queue = _queue({job for trace in found if (job := _job(trace.status))})
     now = time.time()
     runs = []
     for spec, trace in zip(specs, found, strict=True):
         lock = places.checkpoints / fingerprint(spec) / "lock"
-        kind, why = _kind(trace, lock, queue, now)
-        runs.append(_run(spec, trace, site or Site(), (kind, why), now))
+        runs.append(_run(spec, trace, site, _kind(trace, lock, queue, now), now))
     return Progress(places.scale, tuple(runs), tuple(problems))
 
 
@@ -143,8 +143,8 @@ def progress(config: Config, places: Places, site: Site | None = None) -> Progre
 def _kind(trace: Trace, lock: Path, queue: dict[str, str] | None, now: float) -> tuple[Kind, str]:
     status = trace.status
     reason = str(status.get("reason", "no reason given"))
-    state = (queue or {}).get(_job(status) or "")
-    queued = f"; its SLURM job {_job(status)} is {state}" if state else ""
+    waiting = (queue or {}).get(_job(status) or "")
+    queued = f"; its SLURM job {_job(status)} is {waiting}" if waiting else ""
     match trace.results.kind, status.get("state"):
         case "finished", _:
             return "finished", ""
@@ -220,10 +220,9 @@ def _queue(jobs: set[str]) -> dict[str, str] | None:
 
 
 def _run(
-    spec: RunSpec, trace: Trace, site: Site, state: tuple[Kind, str], now: float
+    spec: RunSpec, trace: Trace, site: Site, found: tuple[Kind, str], now: float
 ) -> RunProgress:
-    kind, why = state
-    segments = trace.segments
+    (kind, why), segments = found, trace.segments
     device = str(segments[-1].get("device", "cpu")) if segments else plan.device(spec, site)
     planned = plan.steps_per_second(spec, device)
     done = max(int(number_in(trace.manifest, "budget_reached")), trace.saved)
@@ -235,7 +234,7 @@ def _run(
     speed = live or mean_speed
     repeated = _repeated(segments, kind, step)
     return RunProgress(
-        name=name(spec),
+        name=state.name(spec),
         algorithm=spec.algorithm,
         task=spec.task.id,
         device=device,
@@ -252,6 +251,7 @@ def _run(
         planned_hours=spec.budget / planned / 3600,
         hours=(seconds + repeated / (mean_speed or planned)) / 3600,
         steps_done=done,
+        steps_saved=trace.saved,
         steps_repeated=repeated,
         peak_memory_mb=max((number_in(s, "peak_memory_mb") for s in segments), default=0) or None,
         memory_mb=_given_memory(segments) or plan.memory_mb(spec),
@@ -290,14 +290,12 @@ def _given_memory(segments: list[dict[str, Any]]) -> int:
 def _count_ends(
     segments: list[dict[str, Any]], kind: Kind, status: dict[str, Any]
 ) -> dict[str, int]:
-    """Attempts by how they ended; the last may not have said so itself."""
+    """Attempts by how they ended; of the last, what became of the run may know better."""
     reasons = [str(segment.get("reason", "killed")) for segment in segments]
-    if kind in ("running", "killed", "failed"):
-        reasons[-1:] = [kind] if segments else []
-    elif kind == "fatal":
-        reasons[-1:] = ["failed"] if segments else []
-    elif kind == "stopped" and status.get("state") == "stopped":
-        reasons[-1:] = [str(status.get("reason"))] if segments else []
+    last = {"running": "running", "killed": "killed", "failed": "failed", "fatal": "failed"}
+    last["stopped"] = status.get("reason", "")
+    if segments and last.get(kind):
+        reasons[-1] = str(last[kind])
     return dict(Counter(reasons))
 
 
@@ -307,7 +305,8 @@ def _count_ends(
 def _heading(runs: Iterable[RunProgress], scale: str) -> str:
     kinds = Counter(run.kind for run in runs)
     counts = ", ".join(f"{number(kinds[kind])} {kind}" for kind in KINDS if kinds[kind])
-    done = sum(min(run.step, run.budget) for run in runs if run.kind != "stale")
+    kept = [run for run in runs if run.kind != "stale" or run.steps_saved]  # others begin anew
+    done = sum(min(run.step, run.budget) for run in kept)
     wanted = sum(run.budget for run in runs)
     share = f"{number(done)} of {number(wanted)} steps" if wanted else "no steps"
     return f"Scale {scale}: {number(kinds.total())} runs: {counts}; {share}."

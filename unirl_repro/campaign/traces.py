@@ -4,17 +4,17 @@ What cannot be read counts as not there, and is named.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unirl_repro.campaign import state
 from unirl_repro.campaign.places import Places
-from unirl_repro.campaign.state import State, run_state
+from unirl_repro.campaign.state import State
 from unirl_repro.config import RunSpec
 from unirl_repro.fingerprint import fingerprint
 
-TAIL_BYTES, LONGEST_TAIL = 2**16, 2**22
+TAIL_BYTES = 2**13  # of a live curve; ten episodes with five metrics each take two thirds of it
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Trace:
     saved: int
 
 
-def read(spec: RunSpec, places: Places, problems: list[str], episodes: int) -> Trace:
+def read(spec: RunSpec, places: Places, problems: list[str]) -> Trace:
     """Read what a run has left; what is damaged is added to `problems`.
 
     Parameters
@@ -59,14 +59,12 @@ def read(spec: RunSpec, places: Places, problems: list[str], episodes: int) -> T
         Where results lie.
     problems : list of str
         Gets a line for each file that cannot be read.
-    episodes : int
-        So many of the last training episodes are wanted.
     """
     folder = places.checkpoints / fingerprint(spec)
     path = places.run(spec.key) / "run.json"
     manifest, status = _read_json(path, problems), _read_json(folder / "status.json", problems)
     if manifest:
-        results = run_state(spec, places)
+        results = state.run_state(spec, places)
     else:
         results = State("stale", "run.json cannot be read") if path.exists() else State("missing")
     if manifest.get("fingerprint") != fingerprint(spec):
@@ -76,7 +74,7 @@ def read(spec: RunSpec, places: Places, problems: list[str], episodes: int) -> T
     rows: list[dict[str, Any]] = []
     touched: float | None = None
     if results.kind != "finished":
-        rows, touched = _read_live(folder / "progress.jsonl", episodes, problems)
+        rows, touched = _read_live(folder / "progress.jsonl", problems)
     return Trace(
         results=results,
         manifest=manifest,
@@ -98,18 +96,16 @@ def step_of(record: Path) -> int:
     return int(record.stem.removeprefix("step-"))
 
 
-def last_rows(path: Path, episodes: int) -> list[dict[str, Any]]:
-    """The last rows of a live curve; only as much of its end is read as has enough episodes.
+def last_rows(path: Path) -> list[dict[str, Any]]:
+    """The last rows of a live curve, as many as its last `TAIL_BYTES` have.
 
     The last line may be cut, since it is being written; a line that is no row counts for nothing.
     """
-    size, length = path.stat().st_size, TAIL_BYTES
-    while True:
-        rows = list(_tail(path, size, length))
-        enough = sum(row.get("kind") == "train" for row in rows) >= episodes
-        if enough or length >= min(size, LONGEST_TAIL):
-            return rows
-        length *= 4
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = file.read(TAIL_BYTES).split(b"\n")
+    rows = map(_row, lines)  # a piece of a row, at either end, is no JSON
+    return [row for row in rows if row is not None]
 
 
 def number_in(values: dict[str, Any], key: str) -> float:
@@ -118,25 +114,17 @@ def number_in(values: dict[str, Any], key: str) -> float:
     return value if isinstance(value, int | float) else 0
 
 
-def _tail(path: Path, size: int, length: int) -> Iterator[dict[str, Any]]:
-    start = max(0, size - length)
-    with path.open("rb") as file:
-        file.seek(start)
-        lines = file.read(size - start).split(b"\n")
-    for line in lines:  # a piece of a row, at either end, is no JSON
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            yield row
-
-
-def _read_live(
-    path: Path, episodes: int, problems: list[str]
-) -> tuple[list[dict[str, Any]], float | None]:
+def _row(line: bytes) -> dict[str, Any] | None:
     try:
-        return last_rows(path, episodes), path.stat().st_mtime
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _read_live(path: Path, problems: list[str]) -> tuple[list[dict[str, Any]], float | None]:
+    try:
+        return last_rows(path), path.stat().st_mtime
     except FileNotFoundError:
         return [], None
     except OSError as error:
@@ -164,8 +152,8 @@ def _segments(
     manifest: dict[str, Any], status: dict[str, Any], record: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Every attempt at a run: of the manifest if no other was begun since, else what is known."""
-    begun, state = status.get("segment"), status.get("state")
-    if manifest and state in (None, "finished"):
+    begun = status.get("segment")
+    if manifest and status.get("state") in (None, "finished"):
         return _dictionaries(manifest.get("segments"))
     saved = record.get("manifest")
     known = _dictionaries(saved.get("segments")) if isinstance(saved, dict) else []
