@@ -15,6 +15,7 @@ from unirl_repro.campaign import forecast as module
 from unirl_repro.campaign import plan
 from unirl_repro.campaign.forecast import Forecast, Row, forecast
 from unirl_repro.campaign.places import Places
+from unirl_repro.campaign.plan import Speed
 from unirl_repro.campaign.site import GPU, Site
 from unirl_repro.checkpoint import Checkpoint, Store
 from unirl_repro.config import parse_config
@@ -45,7 +46,10 @@ CONFIG = config_of()
 
 @pytest.fixture(autouse=True)
 def _speeds(monkeypatch):
-    speeds = {("sac", HOPPER, "cpu"): 100.0, ("other", CARTPOLE, "cpu"): 7.0}
+    speeds = {
+        ("sac", HOPPER, "cpu"): Speed(100.0, "measured", "eager updates; one thread"),
+        ("other", CARTPOLE, "cpu"): Speed(7.0, "measured", "a GPU's whole power"),
+    }
     monkeypatch.setattr(plan, "read_speeds", lambda table: speeds)
 
 
@@ -123,10 +127,13 @@ def test_where_a_speed_comes_from_is_told(places, monkeypatch):
     assert (of(found, HOPPER).speed, of(found, CARTPOLE).speed) == ("measured", "borrowed")
     assert of(found, CARTPOLE).steps_per_second == 100
     assert "slowest on other tasks" in found.text()
+    assert "Speeds were measured with eager updates; one thread. Compiled runs" in found.text()
+    assert "whole power" not in found.text()
     monkeypatch.setattr(plan, "read_speeds", lambda table: {})
     guessed = forecast(CONFIG, "paper", Site(), places=places)
     assert {row.speed for row in guessed.rows} == {"guess"}
     assert "guess is 5 steps/s" in guessed.text()
+    assert "Speeds were measured" not in guessed.text()
 
 
 def test_runs_that_learn_models_share_gpus_where_there_are_some(places, monkeypatch):
@@ -138,6 +145,8 @@ def test_runs_that_learn_models_share_gpus_where_there_are_some(places, monkeypa
     assert row.core_hours == pytest.approx(60)
     assert row.gpu_hours == pytest.approx(30)
     assert row.jobs == 2  # three runs, two of them in one job; each within a day
+    alone = of(forecast(CONFIG, "paper", Site(), places=places), HOPPER)
+    assert row.memory_mb == 2 * alone.memory_mb
     # Two slots: 20 + 20 beside 20 + 10 + 10, then another 10.
     assert found.totals.wall_hours == pytest.approx(50)
     assert "1 GPUs at a time" in found.text()

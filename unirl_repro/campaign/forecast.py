@@ -6,27 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
-from unirl_repro.campaign import plan
+from unirl_repro.campaign import plan, state
 from unirl_repro.campaign.columns import duration, mib, number, table
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.site import Site
-from unirl_repro.campaign.state import run_state
 from unirl_repro.campaign.traces import newest_checkpoint, step_of
 from unirl_repro.config import Config, RunSpec
 from unirl_repro.fingerprint import fingerprint
 
-STOP_SECONDS = (
-    90  # workflow/rules/train.smk: so long before its time limit a trainer is told to save
-)
+STOP_SECONDS = 90  # workflow/rules/train.smk: so long before its limit a trainer is told to save
 KEPT_STATES = 2  # checkpoint.KEPT, without importing torch
 # As measured on recorded runs, with five metrics an episode.
 LOG_BYTES = 540  # of progress.jsonl, an episode
 TABLE_BYTES = 50  # of Parquet, an episode
 MANIFEST_BYTES = 4096
-
-Source = Literal["measured", "borrowed", "guess"]
+# Against eager updates: recorded runs of scale paper, two at a time on two cores.
+COMPILED = "0.8 to 1.7"
 
 
 @dataclass(frozen=True)
@@ -41,10 +37,8 @@ class Row:
         How many there are, and how many of them need nothing any more.
     steps, steps_left : int
         Environment steps of all of them, and those that no checkpoint has yet.
-    steps_per_second : float
-        Of one run.
-    speed : {"measured", "borrowed", "guess"}
-        Whether that is this algorithm on this task, its slowest on other tasks, or neither.
+    steps_per_second, speed, conditions
+        `plan.Speed` of one run: how fast, from which source, measured under which conditions.
     core_hours, gpu_hours : float
         For what is left.
     all_core_hours, all_gpu_hours : float
@@ -52,7 +46,7 @@ class Row:
     jobs : int
         What is left, in jobs of at most the site's longest.
     memory_mb : int
-        That a job asks for.
+        That a job asks for, together for the runs that share a GPU.
     results_bytes, checkpoint_bytes : int
         On disk at the end.
     spare_bytes : int
@@ -68,7 +62,8 @@ class Row:
     steps: int
     steps_left: int
     steps_per_second: float
-    speed: Source
+    speed: str
+    conditions: str
     core_hours: float
     gpu_hours: float
     all_core_hours: float
@@ -222,7 +217,7 @@ def _by_document(config: Config, scale: str) -> list[tuple[str, RunSpec]]:
 def _need(spec: RunSpec, places: Places, site: Site) -> _Need:
     device = plan.device(spec, site)
     saved, size = _saved(places.checkpoints / fingerprint(spec))
-    finished = run_state(spec, places).kind == "finished"
+    finished = state.run_state(spec, places).kind == "finished"
     left = 0 if finished else max(0, spec.budget - saved)
     seconds = left / plan.steps_per_second(spec, device)
     return _Need(spec, device, finished, left, seconds, size or state_bytes(spec))
@@ -241,9 +236,11 @@ def _saved(folder: Path) -> tuple[int, int]:
 def _row(document: str, needs: list[_Need], site: Site) -> Row:
     spec, device = needs[0].spec, needs[0].device
     steps = sum(need.spec.budget for need in needs)
-    speed = plan.steps_per_second(spec, device)
+    speed = plan.speed(spec, device)
     hours = sum(need.seconds_left for need in needs) / 3600
-    share = 1 / site.gpu.runs_per_gpu if site.gpu and device == "cuda" else 0.0
+    all_hours = steps / speed.steps_per_second / 3600
+    together = site.gpu.runs_per_gpu if site.gpu and device == "cuda" else 1
+    gpus = 1 / together if device == "cuda" else 0.0  # of one run
     states = sum(need.state_bytes for need in needs)
     episodes = sum(_episodes(need.spec) for need in needs)
     replays = sum(replay_bytes(need.spec) for need in needs)
@@ -256,14 +253,15 @@ def _row(document: str, needs: list[_Need], site: Site) -> Row:
         finished=sum(need.finished for need in needs),
         steps=steps,
         steps_left=sum(need.steps_left for need in needs),
-        steps_per_second=speed,
-        speed=_source(spec, device),
+        steps_per_second=speed.steps_per_second,
+        speed=speed.source,
+        conditions=speed.conditions,
         core_hours=hours,
-        gpu_hours=hours * share,
-        all_core_hours=steps / speed / 3600,
-        all_gpu_hours=steps / speed / 3600 * share,
-        jobs=math.ceil(sum(_jobs(need, site) for need in needs) * (share or 1)),
-        memory_mb=max(plan.memory_mb(need.spec) for need in needs),
+        gpu_hours=hours * gpus,
+        all_core_hours=all_hours,
+        all_gpu_hours=all_hours * gpus,
+        jobs=math.ceil(sum(_jobs(need, site) for need in needs) / together),
+        memory_mb=together * max(plan.memory_mb(need.spec) for need in needs),
         results_bytes=TABLE_BYTES * episodes + MANIFEST_BYTES * len(needs),
         checkpoint_bytes=replays + LOG_BYTES * episodes + KEPT_STATES * states,
         spare_bytes=(KEPT_STATES - 1) * states,
@@ -281,14 +279,6 @@ def _jobs(need: _Need, site: Site) -> int:
 def _episodes(spec: RunSpec) -> int:
     evaluations = spec.budget // spec.evaluate_every * spec.evaluation_episodes
     return math.ceil(spec.budget / spec.task.horizon) + evaluations
-
-
-def _source(spec: RunSpec, device: str) -> Source:
-    speeds = plan.read_speeds(plan.SPEEDS)
-    if (spec.algorithm, spec.task.id, device) in speeds:
-        return "measured"
-    known = {(algorithm, where) for algorithm, _, where in speeds}
-    return "borrowed" if (spec.algorithm, device) in known else "guess"
 
 
 def _totals(rows: tuple[Row, ...], needs: list[_Need], site: Site, jobs: int, gpus: int) -> Totals:
@@ -384,4 +374,11 @@ def _caveats(found: Forecast) -> list[str]:
         )
     if any(row.device == "cuda" for row in found.rows):
         lines.append("Speeds on GPUs count as those of a run that shares its GPU with the others.")
-    return lines
+    return [*lines, *map(_told, sorted({row.conditions for row in found.rows} - {""}))]
+
+
+def _told(conditions: str) -> str:
+    line = f"Speeds were measured with {conditions}."
+    if "eager" in conditions:
+        line += f" Compiled runs, as those of scale paper, reached {COMPILED} times that speed."
+    return line

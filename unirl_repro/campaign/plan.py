@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from unirl_repro.campaign.site import DAY, Site
 from unirl_repro.config import Config, ConfigError, RunSpec, load_config
@@ -17,6 +17,24 @@ SLOWEST = 5.0  # steps/s, where nothing was measured of an algorithm
 MARGIN = 2.0  # between machines
 START_MINUTES = 10  # imports, compilation, a checkpoint at the end
 BASE_MB = 800  # interpreter, torch, an environment, networks and their optimisers
+
+
+class Speed(NamedTuple):
+    """How fast a run is taken to be.
+
+    Attributes
+    ----------
+    steps_per_second : float
+        Environment steps, of one run.
+    source : {"measured", "borrowed", "guess"}
+        Whether that is this algorithm on this task, its slowest on other tasks, or neither.
+    conditions : str
+        Under which it was measured; empty for a guess.
+    """
+
+    steps_per_second: float
+    source: Literal["measured", "borrowed", "guess"]
+    conditions: str
 
 
 def effective_config(file: str | Path, values: Mapping[str, Any]) -> Config:
@@ -70,12 +88,17 @@ def memory_mb(spec: RunSpec) -> int:
 
 def steps_per_second(spec: RunSpec, device: str = "cpu", table: Path = SPEEDS) -> float:
     """Measured speed of a run's algorithm on its task; else its slowest on any task."""
+    return speed(spec, device, table).steps_per_second
+
+
+def speed(spec: RunSpec, device: str = "cpu", table: Path = SPEEDS) -> Speed:
+    """`steps_per_second`, with where it comes from."""
     speeds = read_speeds(table)
     known = speeds.get((spec.algorithm, spec.task.id, device))
     if known is not None:
         return known
     others = [v for (a, _, d), v in speeds.items() if (a, d) == (spec.algorithm, device)]
-    return min(others, default=SLOWEST)
+    return min(others)._replace(source="borrowed") if others else Speed(SLOWEST, "guess", "")
 
 
 def smoke_runs(config: Config) -> list[RunSpec]:
@@ -101,10 +124,12 @@ def _algorithm(config: Config, variant: str) -> str:
 
 
 @cache
-def read_speeds(table: Path) -> dict[tuple[str, str, str], float]:
-    """Steps a second that were measured, by algorithm, task and device."""
+def read_speeds(table: Path) -> dict[tuple[str, str, str], Speed]:
+    """What was measured, by algorithm, task and device."""
     with table.open(newline="") as file:
         return {
-            (row["algorithm"], row["task"], row["device"]): float(row["steps_per_second"])
+            (row["algorithm"], row["task"], row["device"]): Speed(
+                float(row["steps_per_second"]), "measured", row["source"]
+            )
             for row in csv.DictReader(file)
         }
