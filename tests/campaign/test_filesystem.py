@@ -1,12 +1,14 @@
 """Whether a folder can hold results: tried where that is possible, else read off what is told."""
 
 import fcntl
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.campaign.commands import command
-from unirl_repro.campaign import filesystem
+from unirl_repro.campaign import filesystem, probe
 from unirl_repro.campaign.filesystem import (
     GIB,
     Mount,
@@ -49,6 +51,7 @@ def test_a_path_lies_on_its_deepest_and_newest_mount(path, source):
 @pytest.mark.parametrize(
     ("kind", "options", "nodes", "expected"),
     [
+        ("nfs", "rw,nolock", 1, "warning"),
         ("ext4", "rw", 1, "ok"),
         ("ext4", "rw", 2, "warning"),
         ("tmpfs", "rw", 2, "warning"),
@@ -92,16 +95,33 @@ def test_locks_that_do_not_work_at_all_are_noticed(tmp_path, monkeypatch):
     assert "Function not implemented" in check_locks(tmp_path / "file").told
 
 
+def test_a_file_is_locked_in_a_way_that_nfs_accepts(tmp_path, monkeypatch):
+    def flock_of_nfs(file, how: int) -> None:
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(9, "Bad file descriptor")
+
+    trial = tmp_path / "file"
+    trial.touch()
+    monkeypatch.setattr(fcntl, "flock", flock_of_nfs)
+    assert "Bad file descriptor" not in check_locks(trial).told
+    monkeypatch.setattr(sys, "argv", ["-c", str(trial)])
+    exec(filesystem.TRY_LOCK, {})  # the other process's part
+    assert probe._try_lock(trial) == "free"
+    assert probe._try_lock(tmp_path / "none") == "missing"
+
+
 @pytest.mark.parametrize(
     ("room", "need", "kinds"),
     [
-        (Room(3 * GIB, None), Need(2 * GIB, 100), ["ok"]),
-        (Room(3 * GIB, 99), Need(2 * GIB, 100), ["ok", "warning"]),
-        (Room(GIB, None), Need(2 * GIB, 100), ["warning"]),
-        (Room(1000, None), Need(2 * GIB, 100), ["error"]),
-        (Room(1000, None), Need(0, 0), ["ok"]),
-        (Room(None, None), Need(2 * GIB, 100), []),
-        (Room(None, 99), Need(2 * GIB, 100), ["warning"]),
+        (Room(3 * GIB, None, 3 * GIB), Need(2 * GIB, 100), ["ok"]),
+        (Room(3 * GIB, 99, 3 * GIB), Need(2 * GIB, 100), ["ok", "warning"]),
+        (Room(GIB, None, GIB), Need(2 * GIB, 100), ["warning"]),
+        (Room(1000, None, 1000), Need(2 * GIB, 100), ["error"]),
+        (Room(0, None, GIB), Need(2 * GIB, 100), ["warning"]),
+        (Room(0, None, None), Need(2 * GIB, 100), ["warning"]),
+        (Room(1000, None, 1000), Need(0, 0), ["ok"]),
+        (Room(None, None, None), Need(2 * GIB, 100), []),
+        (Room(None, 99, None), Need(2 * GIB, 100), ["warning"]),
     ],
 )
 def test_room_against_need(room, need, kinds):
@@ -119,10 +139,11 @@ PLAIN = """Disk quotas for user jane (uid 1000): \n
 @pytest.mark.parametrize(
     ("row", "left"),
     [
-        ("1000 5000 8000 0 10 100 200 0", Room(4000 * 1024, 90)),
-        ("1000 0 8000 0 10 0 0 0", Room(7000 * 1024, None)),
-        ("6000* 5000 8000 1793000000 250* 100 200 0", Room(0, 0)),
-        ("1000 0 0 0 10 0 0 0", Room(None, None)),
+        ("1000 5000 8000 0 10 100 200 0", Room(4000 * 1024, 90, 7000 * 1024)),
+        ("1000 0 8000 0 10 0 0 0", Room(7000 * 1024, None, 7000 * 1024)),
+        ("6000* 5000 8000 1793000000 250* 100 200 0", Room(0, 0, 2000 * 1024)),
+        ("1000 0 0 0 10 0 0 0", Room(None, None, None)),
+        ("1000 5000 0 0 10 0 0 0", Room(4000 * 1024, None, None)),
     ],
 )
 def test_what_a_quota_leaves(row, left):
@@ -135,7 +156,7 @@ LUSTRE = Mount("mds@tcp:/fs", Path("/lustre/a-very-long-name"), "lustre", frozen
 @pytest.mark.parametrize("gap", [" ", "\n      "])
 def test_a_quota_of_lustre_may_break_its_line(gap):
     told = f"/lustre/a-very-long-name{gap}[1000]  5000 0 -  10 0 0 -\n"
-    assert parse_quota(told, LUSTRE) == Room(4000 * 1024, None)
+    assert parse_quota(told, LUSTRE) == Room(4000 * 1024, None, None)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +169,7 @@ def test_what_is_no_table_of_quotas_says_nothing(told):
 
 def test_a_quota_is_read_although_its_command_fails(tmp_path, monkeypatch):
     command(tmp_path, monkeypatch, "quota", "echo nas:/home 6000 5000 8000 0 1 0 0 0; exit 1")
-    assert read_quota(HOME) == Room(0, None)
+    assert read_quota(HOME) == Room(0, None, 2000 * 1024)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert read_quota(HOME) is None
 

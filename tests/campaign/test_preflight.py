@@ -7,20 +7,25 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.commands import command, commands
-from unirl_repro.campaign import container, slurm_checks
+from unirl_repro.campaign import container, image_checks, slurm_checks
 from unirl_repro.campaign.finding import Finding, error, ok, text, warning
-from unirl_repro.campaign.image_checks import check_image
+from unirl_repro.campaign.image_checks import check_image, check_torch
 from unirl_repro.campaign.lockfile import LOCK, check_lock, compare, locked
 from unirl_repro.campaign.preflight import preflight
 from unirl_repro.campaign.probe import MARK, Answer, judge, parse
 from unirl_repro.campaign.site import GPU, SITE, Build, Site
-from unirl_repro.campaign.slurm import Partition
-from unirl_repro.campaign.slurm_checks import ATTEMPTS, Ask, Cluster, asks, check_cluster
+from unirl_repro.campaign.slurm import QOS, Partition, SlurmError
+from unirl_repro.campaign.slurm_checks import Ask, Cluster, asks, check_cluster
 from unirl_repro.config import load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIG = load_config(ROOT / "config.yaml")
-ACCOUNTING = {"AccountingStorageType": "accounting_storage/slurmdbd", "MinJobAge": "300 sec"}
+ACCOUNTING = {
+    "AccountingStorageType": "accounting_storage/slurmdbd",
+    "AccountingStorageEnforce": "associations,limits,qos,safe",
+    "MinJobAge": "300 sec",
+}
+PROFILE = {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 30}
 NO_ACCOUNTING = ACCOUNTING | {"AccountingStorageType": "accounting_storage/none"}
 
 
@@ -41,11 +46,17 @@ def partition(name: str, *gres: str, longest: int | None = None) -> Partition:
 def cluster(*partitions: Partition) -> Cluster:
     places = partitions or (partition("cpu"), partition("gpu", "gpu:h200:8", "gpu:a100:4"))
     pairs = {("lab", "normal"), ("lab", "long"), ("other", "normal")}
-    return Cluster({p.name: p for p in places}, {}, ACCOUNTING, pairs, {"normal": 2880})
+    qos = {"normal": QOS(2880, lifts_limit=False), "long": QOS(None, lifts_limit=False)}
+    return Cluster({p.name: p for p in places}, ACCOUNTING, pairs, qos)
 
 
-def run(minutes: int = 60, memory_mb: int = 2000, jobs: int = 1, gpu: bool = False) -> Ask:
-    return Ask("ant-100/sac/seed0", gpu, minutes, memory_mb, jobs)
+def enforcing(words: str, there: Cluster | None = None) -> Cluster:
+    there = there or cluster()
+    return replace(there, settings={**there.settings, "AccountingStorageEnforce": words})
+
+
+def run(minutes: int = 60, memory_mb: int = 2000, gpu: bool = False) -> Ask:
+    return Ask("ant-100/sac/seed0", gpu, minutes, memory_mb)
 
 
 def wrong(findings: list[Finding]) -> list[Finding]:
@@ -63,7 +74,7 @@ def only(findings: list[Finding]) -> Finding:
 
 
 def checked(site: Site, there: Cluster | None = None, *runs: Ask) -> list[Finding]:
-    return check_cluster(there or cluster(), site, runs or (run(), run(gpu=True)), {})
+    return check_cluster(there or cluster(), site, runs or (run(), run(gpu=True)), PROFILE)
 
 
 # Text
@@ -86,6 +97,10 @@ def test_the_most_important_stands_at_the_very_end():
     assert "2 errors, 1 warning:" in lines
 
 
+def test_what_says_itself_what_to_do_needs_no_second_line():
+    assert text([error("a", "Bad. Do this.")]).splitlines()[-1] == "error: a: Bad. Do this."
+
+
 def test_where_nothing_is_wrong_the_end_says_so():
     assert text([ok("a", "b")]).splitlines()[-1] == "1 check, nothing is wrong."
 
@@ -98,7 +113,7 @@ def test_where_nothing_is_wrong_the_end_says_so():
     [
         Site(),
         Site(account="lab", partition="cpu", qos="long", gpu=GPU(partition="gpu", type="h200")),
-        Site(account="LAB", partition="cpu,gpu"),
+        Site(account="LAB", qos="Long", partition="cpu,gpu"),
         Site(gpu=GPU(partition="gpu")),
     ],
 )
@@ -164,33 +179,48 @@ def test_a_partition_whose_nodes_are_all_away_is_waited_for():
     assert "down, drained" in found.told
 
 
-def test_no_default_partition_and_none_named():
-    found = only(checked(Site(), cluster(partition("long")), run()))
+def test_no_default_partition_and_none_named(monkeypatch):
+    monkeypatch.delenv("SBATCH_PARTITION", raising=False)
+    there = cluster(partition("long"))
+    found = only(checked(Site(), there, run()))
     assert "no default one" in found.told
     assert "Allowed: long." in found.mend
+    chosen = replace(there, settings=ACCOUNTING | {"JobSubmitPlugins": "lua"})
+    assert wrong(checked(Site(), chosen, run())) == []
+    monkeypatch.setenv("SBATCH_PARTITION", "long")
+    assert wrong(checked(Site(), there, run())) == []
 
 
-@pytest.mark.parametrize(
-    ("rules", "right"),
-    [
-        ({"AllowAccounts": "other,lab"}, True),
-        ({"AllowAccounts": "other"}, False),
-        ({"AllowAccounts": "ALL", "DenyAccounts": "lab"}, False),
-        ({"AllowAccounts": "ALL", "AllowQos": "long"}, False),
-        ({"AllowAccounts": "ALL", "AllowQos": "ALL"}, True),
-    ],
-)
-def test_a_partition_may_be_closed_to_an_account_or_qos(rules, right):
-    there = replace(cluster(), rules={"cpu": rules})
-    findings = wrong(checked(Site(account="lab", qos="normal"), there, run()))
-    assert [f.kind for f in findings] == ([] if right else ["error"])
+def test_of_hundreds_of_partitions_some_are_named():
+    names = [f"p{number:03}" for number in range(300)]
+    there = cluster(*(replace(partition(name), up=name != "p007") for name in names))
+    mend = only(checked(Site(partition="p2999"), there, run())).mend
+    assert "p019, p299. Did you mean 'p299'? There are 279 more." in mend
+    assert "p020" not in mend
+    assert "p020 and 279 more" in only(checked(Site(partition="p007"), there, run())).mend
 
 
 def test_who_has_no_account_where_one_is_needed_learns_it():
     there = replace(cluster(), associations=set())
-    assert checked(Site(), there)[0].kind == "ok"
-    enforced = replace(there, settings=ACCOUNTING | {"AccountingStorageEnforce": "associations"})
+    assert wrong(checked(Site(), enforcing("none", there))) == []
+    enforced = enforcing("associations", there)
     assert "ask the administrators for an account" in only(checked(Site(), enforced)).mend
+
+
+@pytest.mark.parametrize(
+    ("enforced", "account", "qos"),
+    [
+        ("none", "warning", None),
+        ("associations", "error", None),
+        ("associations,limits,safe", "error", "error"),
+        ("associations,qos", "error", "error"),
+    ],
+)
+def test_what_slurm_takes_all_the_same_stops_nobody(enforced, account, qos):
+    there = enforcing(enforced)
+    assert only(checked(Site(account="lba"), there)).kind == account
+    found = wrong(checked(Site(account="lab", qos="lnog"), there))
+    assert [finding.kind for finding in found] == ([qos] if qos else [])
 
 
 def test_a_time_limit_under_the_need_and_that_its_mend_mends_it():
@@ -200,7 +230,8 @@ def test_a_time_limit_under_the_need_and_that_its_mend_mends_it():
     findings = wrong(checked(site, there, *runs))
     assert [f.about for f in findings] == ["time limit", "time limit of GPU jobs"]
     assert "up to 169 minutes, partition cpu allows 120" in findings[0].told
-    assert all("`longest_job: 60`" in finding.mend for finding in findings)
+    assert "`longest_job: 120` or less" in findings[0].mend
+    assert "`longest_job: 60` or less" in findings[1].mend
     mended = tuple(replace(each, minutes=60) for each in runs)
     assert wrong(checked(site, there, *mended)) == []
 
@@ -211,6 +242,20 @@ def test_the_limit_of_a_qos_counts_where_it_is_shorter():
     assert wrong(checked(Site(qos="long"), cluster(), run(minutes=3000))) == []
     short = cluster(partition("cpu", longest=60))
     assert "partition cpu allows 60" in only(checked(Site(qos="normal"), short, run(61))).told
+
+
+def test_the_limit_of_a_qos_counts_where_limits_are_enforced():
+    there = enforcing("associations,qos")
+    assert wrong(checked(Site(qos="normal"), there, run(minutes=3000))) == []
+
+
+@pytest.mark.parametrize("longest", [None, 600])
+def test_a_qos_may_lift_the_limit_of_a_partition(longest):
+    short = cluster(partition("cpu", longest=60))
+    lifting = replace(short, qos={"long": QOS(longest, lifts_limit=True)})
+    assert wrong(checked(Site(qos="Long"), lifting, run(minutes=600))) == []
+    beyond = wrong(checked(Site(qos="Long"), lifting, run(minutes=601)))
+    assert [f.about for f in beyond] == (["time limit"] if longest else [])
 
 
 def test_of_several_partitions_the_longest_limit_counts():
@@ -234,45 +279,38 @@ def test_of_several_partitions_the_largest_node_counts():
     assert wrong(checked(Site(partition="cpu,large"), there, run(memory_mb=400000))) == []
 
 
-def test_runs_that_take_more_jobs_than_they_get():
-    assert wrong(checked(Site(), cluster(), run(jobs=ATTEMPTS))) == []
-    found = only(checked(Site(), cluster(), run(), run(jobs=ATTEMPTS + 1)))
-    assert found.kind == "warning"
-    assert "1 of 2 runs" in found.told
-
-
-def test_shorter_jobs_are_asked_for_shorter_and_more_often():
+def test_no_job_is_longer_than_the_longest():
     day, short = (asks(CONFIG, "paper", Site(longest_job=n)) for n in (1440, 30))
-    assert {each.jobs for each in day if each.minutes < 1440} == {1}
-    assert max(each.minutes for each in short) == 30
-    assert all(a.jobs <= b.jobs for a, b in zip(day, short, strict=True))
-    assert max(each.jobs for each in short) > 3
+    assert [each.minutes for each in short] == [min(30, each.minutes) for each in day]
+    assert max(each.minutes for each in day) > 30
 
 
 @pytest.mark.parametrize(
     ("profile", "age", "mend"),
     [
         ({}, "300 sec", "slurm-status-command: squeue"),
-        ({"slurm-status-command": "sacct"}, "300 sec", "slurm-status-command: squeue"),
-        (
-            {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 30},
-            "60 sec",
-            "slurm-init-seconds-before-status-checks: 20",
-        ),
+        (PROFILE | {"slurm-status-command": "sacct"}, "300 sec", "slurm-status-command: squeue"),
+        (PROFILE, "89 sec", "slurm-init-seconds-before-status-checks: 29"),
+        (PROFILE, "2 sec", "MinJobAge of 90 s or more"),
+        (PROFILE, "90 sec", ""),
+        ({"slurm-status-command": "squeue"}, "119 sec", "checks: 39"),
         ({"slurm-status-command": "squeue"}, "300 sec", ""),
     ],
 )
-def test_without_accounting_snakemake_must_be_told_where_to_ask(profile, age, mend):
-    there = Cluster({}, {}, NO_ACCOUNTING | {"MinJobAge": age})
+@pytest.mark.parametrize(("settings", "kind"), [(ACCOUNTING, "warning"), (NO_ACCOUNTING, "error")])
+def test_snakemake_must_hear_of_a_jobs_end(profile, age, mend, settings, kind):
+    there = Cluster({}, settings | {"MinJobAge": age})
     found = slurm_checks.check_status(there, profile)
-    assert found.kind == ("error" if mend else "ok")
+    assert found.kind == (kind if mend else "ok")
     assert mend in found.mend
 
 
 def test_an_account_means_nothing_without_accounting():
     there = replace(cluster(), settings=NO_ACCOUNTING, associations=None)
-    findings = check_cluster(there, Site(account="lab"), (), {"slurm-status-command": "squeue"})
-    assert only(findings).mend == "leave `account` out of profiles/slurm/site.yaml"
+    assert (
+        only(checked(Site(account="lab"), there)).mend
+        == "leave `account` out of profiles/slurm/site.yaml"
+    )
 
 
 # Lock
@@ -335,12 +373,12 @@ def test_no_image_is_looked_for_where_none_is_used(monkeypatch):
 def test_a_machine_without_apptainer_is_told_so(tmp_path, monkeypatch, name):
     monkeypatch.setattr(container, "why_not", lambda build=None: "Apptainer is missing. Install.")
     found = check_image(Site(container=name), tmp_path)
-    assert found == error("container", "Apptainer is missing", "Install.")
+    assert found == error("container", "Apptainer is missing. Install.")
 
 
 def test_what_stands_in_the_way_of_a_build_counts_only_where_one_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(container, "why_not", lambda build=None: "No ids. Ask." if build else "")
-    assert check_image(Site(), tmp_path) == error("container", "No ids", "Ask.")
+    assert check_image(Site(), tmp_path) == error("container", "No ids. Ask.")
     assert "no such image" in check_image(Site(container="other.sif"), tmp_path).told
 
 
@@ -364,12 +402,29 @@ def test_an_image_for_another_lock_is_built_anew_or_refused(tmp_path, monkeypatc
     found = check_image(Site(container="other.sif"), tmp_path)
     assert found.kind == "error"
     assert "was built for another lock" in found.told
-    assert "unirl-repro container build" in found.mend
+    assert "unirl-repro container build" in found.told
     label = container.wanted_label(tmp_path, "cpu")
     monkeypatch.setattr(container, "label", lambda *image: label)
     assert check_image(Site(container="other.sif"), tmp_path).kind == "ok"
     assert check_image(Site(build=Build(torch="cuda")), tmp_path).told.endswith("will be built")
     assert "is there" in check_image(Site(build=Build(torch="cpu")), tmp_path).told
+
+
+@pytest.mark.parametrize(
+    ("site", "torch", "mend"),
+    [
+        (Site(build=Build(torch="cpu")), "2.13.0", "`build: {torch: cuda}`"),
+        (Site(build=Build(torch="cuda")), "2.13.0+cpu", ""),
+        (Site(container="none"), "2.13.0+cpu", "make setup TORCH=cuda"),
+        (Site(container="none"), "2.13.0+cu130", ""),
+        (Site(container="other.sif"), "2.13.0+cpu", ""),
+    ],
+)
+def test_a_torch_without_cuda_is_of_no_use_to_gpu_jobs(monkeypatch, site, torch, mend):
+    monkeypatch.setattr(image_checks, "installed", lambda: {"torch": torch})
+    found = check_torch(site)
+    assert found.kind == ("error" if mend else "ok")
+    assert mend in found.mend
 
 
 # From a compute node
@@ -393,6 +448,11 @@ def test_the_job_answers_among_all_that_a_node_prints():
     assert parse(told) == {"host": "n1", "lock": "held"}
 
 
+def test_an_answer_that_was_cut_is_named():
+    with pytest.raises(SlurmError, match=r"only this arrived: 'report {\"lock\": \"he'"):
+        parse(f'{MARK}host n1\n{MARK}report {{"lock": "he')
+
+
 def test_a_node_that_sees_everything():
     assert wrong(judge(Answer(SEEN), gpu=True, final=True)) == []
 
@@ -410,7 +470,7 @@ def test_a_node_that_sees_everything():
         (SEEN | {"lock": "not supported"}, "not supported"),
         (SEEN | {"gpus": ""}, "was given no GPU"),
         (SEEN | {"cuda": False}, "torch 2.13.0 cannot use it"),
-        ({}, "a job of one minute did not run: no libpython"),
+        ({}, "a job of one minute did not run to its end: no libpython"),
     ],
 )
 def test_what_a_node_lacks_is_one_error(seen, told):
@@ -427,7 +487,7 @@ def test_before_the_image_is_built_nothing_is_said_of_torch_and_the_gpu():
 
 # Everything
 
-SETTINGS = "AccountingStorageType = accounting_storage/slurmdbd\nMinJobAge = 300 sec\n"
+SETTINGS = "\n".join(f"{key} = {value}" for key, value in ACCOUNTING.items())
 SLURM: dict[str, str | dict[str, str]] = {
     "sbatch": "",
     "srun": "",
@@ -436,10 +496,9 @@ SLURM: dict[str, str | dict[str, str]] = {
     "scontrol": {
         "ping": "Slurmctld(primary) at one is UP",
         "config": SETTINGS,
-        "partition": "PartitionName=cpu AllowAccounts=ALL AllowQos=ALL State=UP",
     },
     "sinfo": "cpu*|up|2:00:00|(null)|idle|4|64000|32",
-    "sacctmgr": {"associations": "lab|normal", "qos": "normal|1-00:00:00"},
+    "sacctmgr": {"associations": "lab|normal", "qos": "normal|1-00:00:00|"},
 }
 
 
@@ -454,9 +513,9 @@ def test_on_a_cluster_all_that_is_wrong_is_found_at_once(checkout, monkeypatch):
     commands(checkout, monkeypatch, **SLURM)
     site = Site(account="lba", partition="cpu", gpu=GPU(partition="gpu"), container="none")
     found = errors(preflight(CONFIG, "paper", site, checkout))
-    assert [f.about for f in found] == ["account", "GPU partition", "time limit"]
+    assert [f.about for f in found] == ["account", "time limit", "GPU partition"]
     assert found[0].mend.endswith("Did you mean 'lab'?")
-    assert f"`longest_job: 120` in {SITE}" in found[2].mend
+    assert f"`longest_job: 120` or less in {SITE}" in found[1].mend
     mended = Site(account="lab", longest_job=120, container="none")
     assert not errors(preflight(CONFIG, "paper", mended, checkout))
 
@@ -477,12 +536,31 @@ def test_a_controller_that_is_away_ends_the_checks_of_the_cluster(checkout, monk
     assert "at one is DOWN" in found.told
 
 
-def test_accounting_that_does_not_answer_is_an_error(checkout, monkeypatch):
+def test_accounting_that_does_not_answer_stops_nobody(checkout, monkeypatch):
     commands(checkout, monkeypatch, **SLURM)
     command(checkout, monkeypatch, "sacctmgr", "echo Connection refused >&2; exit 1")
-    found = only(errors(preflight(CONFIG, "smoke", Site(container="none"), checkout)))
-    assert found.about == "accounting"
+    findings = preflight(CONFIG, "smoke", Site(container="none"), checkout)
+    assert not errors(findings)
+    (found,) = [f for f in findings if f.about == "account"]
+    assert found.kind == "warning"
     assert "Connection refused" in found.told
+
+
+def test_answers_that_are_not_understood_stop_nobody(checkout, monkeypatch):
+    commands(checkout, monkeypatch, **(SLURM | {"sinfo": "cpu*|up|sometimes|(null)|idle|4|1|32"}))
+    findings = preflight(CONFIG, "smoke", Site(container="none"), checkout)
+    assert not errors(findings)
+    assert "'sometimes' is no time limit" in next(f.told for f in findings if f.about == "SLURM")
+
+
+def test_gpus_that_no_torch_can_use_are_refused_where_runs_ask_for_them(checkout, monkeypatch):
+    commands(checkout, monkeypatch, **(SLURM | {"sinfo": "cpu*|up|infinite|gpu:2|idle|4|64000|32"}))
+    monkeypatch.setattr(image_checks, "installed", lambda: {"torch": "2.13.0+cpu"})
+    site = Site(gpu=GPU(), container="none")
+    monkeypatch.setattr("unirl_repro.campaign.plan.device", lambda spec, site: "cpu")
+    assert not errors(preflight(CONFIG, "smoke", site, checkout))
+    monkeypatch.setattr("unirl_repro.campaign.plan.device", lambda spec, site: "cuda")
+    assert only(errors(preflight(CONFIG, "smoke", site, checkout))).about == "torch"
 
 
 def test_results_of_another_version_are_refused(checkout, monkeypatch):
@@ -501,7 +579,7 @@ def test_the_job_is_told_where_to_look_and_withdrawn_when_it_waits_too_long(chec
     monkeypatch.chdir(checkout)
     site = Site(account="lab", partition="cpu", container="none")
     found = only(errors(preflight(CONFIG, "smoke", site, checkout, probe=True, patience=0.5)))
-    assert "not done within 0 s; SLURM says: PENDING, Priority" in found.told
+    assert "not done within 0.5 s; SLURM says: PENDING, Priority" in found.told
     asked = (checkout / "srun.txt").read_text().split()
     assert {"--account=lab", "--partition=cpu", "--time=2"} <= set(asked)
     assert "--name=preflight_" in (checkout / "scancel.txt").read_text()

@@ -1,5 +1,6 @@
 """What SLURM prints, as typed answers; its commands are small scripts here."""
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -8,17 +9,18 @@ from hypothesis import strategies as st
 
 from tests.campaign.commands import command, commands
 from unirl_repro.campaign import slurm
-from unirl_repro.campaign.slurm import Job, SlurmError
+from unirl_repro.campaign.slurm import QOS, Job, SlurmError
 
 SINFO = """main*|up|1-00:00:00|(null)|idle|10|192000|64
-main*|up|1-00:00:00|gpu:a100:4(S:0-1),shard:8(S:0,1)|mixed~|2|512000+|128
+main*|up|1-00:00:00|gpu:a100:4(S:0-1),shard:8(S:0,1)|mixed~|2|512000|128
 old|drain|infinite|gpu:2|drained*|1|64000|16
 empty|up|30:00|(null)|n/a|0|0|0
 """
 
 
 def test_a_partition_is_summed_up_over_its_kinds_of_nodes(tmp_path, monkeypatch):
-    commands(tmp_path, monkeypatch, sinfo=SINFO)
+    merged = "main*|up|1-00:00:00|(null)|idle|12|192000+|64+"  # what it prints of itself
+    commands(tmp_path, monkeypatch, sinfo={"--exact": SINFO, "": merged})
     found = slurm.partitions()
     main = found["main"]
     assert list(found) == ["main", "old", "empty"]
@@ -29,6 +31,21 @@ def test_a_partition_is_summed_up_over_its_kinds_of_nodes(tmp_path, monkeypatch)
     assert (found["old"].default, found["old"].up, found["old"].longest) == (False, False, None)
     assert found["old"].states == {"drained"}
     assert found["empty"].nodes == 0
+
+
+@pytest.mark.parametrize("field", ["Partition_Limit", "INVALID"])
+def test_a_line_that_is_not_understood_is_named(tmp_path, monkeypatch, field):
+    line = f"main|up|{field}|(null)|idle|1|1|1"
+    commands(tmp_path, monkeypatch, sinfo=line, sacctmgr=f"normal|{field}|")
+    with pytest.raises(SlurmError, match=f"{field}.* is not understood"):
+        slurm.partitions()
+    with pytest.raises(SlurmError, match=f"{field}.* is not understood"):
+        slurm.all_qos()
+    commands(tmp_path, monkeypatch, sinfo="main|up|infinite", squeue="slurm_load_jobs: busy")
+    with pytest.raises(SlurmError, match=r"'main\|up\|infinite' is not understood"):
+        slurm.partitions()
+    with pytest.raises(SlurmError, match="'slurm_load_jobs: busy' is not understood"):
+        slurm.jobs_of(tmp_path)
 
 
 def test_settings_of_the_users_own_sinfo_do_not_change_what_is_read(tmp_path, monkeypatch):
@@ -60,37 +77,50 @@ def test_no_resources_are_none():
     assert slurm._gres("(null)") == []
 
 
-def test_which_account_goes_with_which_qos(tmp_path, monkeypatch):
-    told = "lab|normal,long\nother|normal\n"
-    on = "AccountingStorageType   = accounting_storage/slurmdbd"
-    commands(tmp_path, monkeypatch, sacctmgr=told, scontrol=on)
-    assert slurm.associations() == {("lab", "normal"), ("lab", "long"), ("other", "normal")}
+def test_which_account_of_a_cluster_goes_with_which_qos(tmp_path, monkeypatch):
+    told = "Lab|normal,Long\nother|normal\n"
+    commands(tmp_path, monkeypatch, sacctmgr={"cluster=one": told, "": "elsewhere|normal"})
+    pairs = {("lab", "normal"), ("lab", "long"), ("other", "normal")}
+    assert slurm.associations("one") == pairs
 
 
-def test_without_accounting_there_are_no_accounts(tmp_path, monkeypatch):
-    off = "AccountingStorageType   = accounting_storage/none"
-    commands(tmp_path, monkeypatch, sacctmgr="lab|normal", scontrol=off)
-    assert not slurm.has_accounting()
-    assert slurm.associations() is None
+def test_what_a_qos_says_of_time_limits(tmp_path, monkeypatch):
+    told = "normal||\nDay|1-00:00:00|DenyOnLimit\nlong|7-00:00:00|DenyOnLimit,PartitionTimeLimit\n"
+    commands(tmp_path, monkeypatch, sacctmgr=told)
+    assert slurm.all_qos() == {
+        "normal": QOS(None, lifts_limit=False),
+        "day": QOS(1440, lifts_limit=False),
+        "long": QOS(7 * 1440, lifts_limit=True),
+    }
 
 
-def test_jobs_of_a_folder_are_this_checkouts_and_this_programs(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "on"),
+    [("accounting_storage/slurmdbd", True), ("accounting_storage/none", False), ("(null)", False)],
+)
+def test_accounting_is_on_or_off(tmp_path, monkeypatch, kind, on):
+    commands(tmp_path, monkeypatch, scontrol=f"ClusterName = one\nAccountingStorageType   = {kind}")
+    assert slurm.settings()["ClusterName"] == "one"
+    assert slurm.has_accounting(slurm.settings()) is on
+
+
+def test_jobs_of_a_folder_are_this_checkouts_and_snakemakes(tmp_path, monkeypatch):
+    one, two = (f"unirl_{uuid.uuid4()}" for _ in range(2))
     rows = [
-        f"7|unirl_a|RUNNING|{tmp_path}",
-        f"8_3|unirl_b|PENDING|{tmp_path}",
-        f"9|unirl_a|RUNNING|{tmp_path}/other",
+        f"7|{one}|RUNNING|{tmp_path}",
+        f"8_3|{two}|PENDING|{tmp_path}",
+        f"9|{one}|RUNNING|{tmp_path}/other",
         f"10|mine|RUNNING|{tmp_path}",
-        f"11|unirlx|RUNNING|{tmp_path}",
+        f"11|unirl_driver|RUNNING|{tmp_path}",
+        f"12|{one}-again|RUNNING|{tmp_path}",
+        f"13|unirl_{uuid.uuid1()}|RUNNING|{tmp_path}",
     ]
     commands(tmp_path, monkeypatch, squeue="\n".join(rows))
-    assert slurm.jobs_of(tmp_path) == [
-        Job("7", "unirl_a", "RUNNING"),
-        Job("8_3", "unirl_b", "PENDING"),
-    ]
+    assert slurm.jobs_of(tmp_path) == [Job("7", one, "RUNNING"), Job("8_3", two, "PENDING")]
 
 
 def test_a_folder_with_a_bar_in_its_name_is_recognised(tmp_path, monkeypatch):
-    commands(tmp_path, monkeypatch, squeue="7|unirl_a|RUNNING|/home/a|b")
+    commands(tmp_path, monkeypatch, squeue=f"7|unirl_{uuid.uuid4()}|RUNNING|/home/a|b")
     assert [job.id for job in slurm.jobs_of(Path("/home/a|b"))] == ["7"]
 
 

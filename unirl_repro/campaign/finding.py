@@ -18,7 +18,7 @@ class Finding:
     told : str
         What was found.
     mend : str
-        What to do; empty where nothing is wrong.
+        What to do; empty where nothing is wrong, or `told` ends with it.
     """
 
     kind: Literal["ok", "warning", "error"]
@@ -35,17 +35,8 @@ def warning(about: str, told: str, mend: str) -> Finding:
     return Finding("warning", about, told, mend)
 
 
-def error(about: str, told: str, mend: str) -> Finding:
+def error(about: str, told: str, mend: str = "") -> Finding:
     return Finding("error", about, told, mend)
-
-
-def split(about: str, message: str, otherwise: str) -> Finding:
-    """An error from a message, of which the first sentence says what is wrong.
-
-    The rest says what to do; `otherwise` does, where there is no more.
-    """
-    told, _, mend = message.partition(". ")
-    return error(about, told, mend or otherwise)
 
 
 def text(findings: Sequence[Finding]) -> str:
@@ -62,7 +53,9 @@ def text(findings: Sequence[Finding]) -> str:
         return "\n".join([*lines, "", f"{_count(len(lines), 'check')}, nothing is wrong."])
     errors = sum(finding.kind == "error" for finding in wrong)
     told = [
-        f"{f.kind}: {f.about}: {' '.join(f.told.split())}\n  To mend it: {f.mend}" for f in wrong
+        f"{f.kind}: {f.about}: {' '.join(f.told.split())}"
+        + (f"\n  To mend it: {f.mend}" if f.mend else "")
+        for f in wrong
     ]
     return "\n".join(
         [*lines, "", f"{_count(errors, 'error')}, {_count(len(wrong) - errors, 'warning')}:", *told]

@@ -1,12 +1,13 @@
-"""Whether the container that jobs run in is there, or can be made."""
+"""Whether the container that jobs run in is there, or can be made, and what is in it."""
 
 from pathlib import Path
 
 from unirl_repro.campaign import container
 from unirl_repro.campaign.container import ContainerError
-from unirl_repro.campaign.finding import Finding, ok, split
+from unirl_repro.campaign.finding import Finding, error, ok
+from unirl_repro.campaign.lockfile import installed
 from unirl_repro.campaign.places import RESULTS
-from unirl_repro.campaign.site import Site
+from unirl_repro.campaign.site import SITE, Site
 
 ABOUT = "container"
 
@@ -18,7 +19,7 @@ def check_image(site: Site, root: Path) -> Finding:
     try:
         return ok(ABOUT, _look(site, site.image, root))
     except ContainerError as problem:
-        return split(ABOUT, str(problem), "build another one: unirl-repro container build")
+        return error(ABOUT, str(problem))  # which says what to do
 
 
 def _look(site: Site, image: Path, root: Path) -> str:
@@ -31,6 +32,18 @@ def _look(site: Site, image: Path, root: Path) -> str:
     if not there:
         container.check(root / image, root, root / RESULTS)
     return f"{image} is there, for today's lock"
+
+
+def check_torch(site: Site) -> Finding:
+    """Whether jobs that are given a GPU can use it, as far as that can be told from here."""
+    about, told = "torch", "runs will ask for GPUs, but {} has a torch without CUDA"
+    if site.container == "build" and site.build.torch == "cpu":
+        mend = f"`build: {{torch: cuda}}` in {SITE}, or remove `gpu:` there"
+        return error(about, told.format("the container that is built"), mend)
+    if site.container == "none" and "+cpu" in installed().get("torch", ""):
+        mend = f"make setup TORCH=cuda, or remove `gpu:` from {SITE}"
+        return error(about, told.format("this virtual environment"), mend)
+    return ok(about, "not known to lack CUDA")
 
 
 def is_there(site: Site, root: Path) -> bool:

@@ -10,9 +10,9 @@ from typing import Any
 
 from unirl_repro.campaign import filesystem, slurm, slurm_checks
 from unirl_repro.campaign import probe as node
-from unirl_repro.campaign.finding import Finding, error, ok, split, text
+from unirl_repro.campaign.finding import Finding, error, ok, text, warning
 from unirl_repro.campaign.forecast import Forecast, forecast
-from unirl_repro.campaign.image_checks import check_image
+from unirl_repro.campaign.image_checks import check_image, check_torch
 from unirl_repro.campaign.lockfile import check_lock
 from unirl_repro.campaign.places import RESULTS, Places, check_format
 from unirl_repro.campaign.site import Site
@@ -79,10 +79,14 @@ def _cluster(config: Config, scale: str, site: Site, root: Path) -> tuple[list[F
     try:
         cluster = slurm_checks.read_cluster()
     except SlurmError as problem:
-        return [error("SLURM", str(problem), "ask the administrators what this means")], 1
+        # The controller answered above: it may be busy, or newer than what is understood here.
+        mend = "nothing, if jobs run as they should; else ask the administrators what this means"
+        return [warning("SLURM", f"was not looked at: {problem}", mend)], 1
     profile: dict[str, Any] = read_yaml(root / slurm_checks.PROFILE)
     runs = slurm_checks.asks(config, scale, site)
     found = slurm_checks.check_cluster(cluster, site, runs, profile)
+    if any(run.gpu for run in runs):
+        found.append(check_torch(site))
     nodes = max((place.nodes for place in cluster.partitions.values()), default=1)
     return [ok("SLURM", "commands and controller answer"), *found], nodes
 
@@ -92,9 +96,7 @@ def _results(config: Config, scale: str, site: Site, root: Path, nodes: int) -> 
     try:
         check_format(folder)
     except ConfigError as problem:
-        return [
-            split(filesystem.ABOUT, str(problem), f"keep it elsewhere: mv {folder} {folder}-old")
-        ]
+        return [error(filesystem.ABOUT, str(problem))]  # which says what to do
     findings = filesystem.check_use(folder)
     if findings[0].kind == "error":
         return findings

@@ -99,8 +99,11 @@ def _run(site: Site, root: Path, lock: Path, *, gpu: bool, patience: float) -> A
             command, capture_output=True, text=True, timeout=patience, check=False, env=inherited
         )
     except subprocess.TimeoutExpired:
-        return Answer({}, f"not done within {patience:.0f} s; SLURM says: {_withdraw(name)}")
-    return Answer(parse(done.stdout), done.stderr.strip())
+        return Answer({}, f"not done within {patience:g} s; SLURM says: {_withdraw(name)}")
+    try:
+        return Answer(parse(done.stdout), done.stderr.strip())
+    except slurm.SlurmError as problem:
+        return Answer({}, f"{problem} {done.stderr}".strip())
 
 
 def _withdraw(name: str) -> str:
@@ -114,12 +117,21 @@ def _withdraw(name: str) -> str:
 
 
 def parse(told: str) -> dict[str, Any]:
-    """The job's lines among all that a node may print."""
+    """The job's lines among all that a node may print.
+
+    Raises
+    ------
+    SlurmError
+        If its report has been cut.
+    """
     rows = [line.removeprefix(MARK) for line in told.splitlines() if line.startswith(MARK)]
     facts: dict[str, Any] = {}
     for row in rows:
         key, _, value = row.partition(" ")
-        facts |= json.loads(value) if key == "report" else {key: value}
+        try:
+            facts |= json.loads(value) if key == "report" else {key: value}
+        except json.JSONDecodeError:
+            raise slurm.SlurmError(f"of its answer only this arrived: {row!r}") from None
     return facts
 
 
@@ -140,7 +152,7 @@ def judge(answer: Answer, *, gpu: bool, final: bool) -> list[Finding]:
         return [
             error(
                 about,
-                f"a job of one minute did not run: {answer.complaints or 'SLURM says nothing'}",
+                f"a job of one minute did not run to its end: {answer.complaints or 'SLURM says nothing'}",
                 f"see `squeue --me` and `sinfo`; what jobs ask for is in {SITE}. Where the queue is "
                 "only busy, try again later, or go on without --probe",
             )
@@ -244,7 +256,7 @@ def _import_torch(image: Path | None) -> dict[str, Any]:
 
 def _try_lock(lock: Path) -> str:
     try:
-        with lock.open() as file:
+        with lock.open("r+") as file:  # NFS locks no file that is only read
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return "missing"

@@ -1,20 +1,27 @@
 """Whether a cluster has what the site's settings and the runs of a scale ask of it."""
 
 import math
+import os
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 from unirl_repro.campaign import plan, slurm
 from unirl_repro.campaign.finding import Finding, error, ok, warning
 from unirl_repro.campaign.site import SITE, Site
-from unirl_repro.campaign.slurm import Partition, SlurmError
+from unirl_repro.campaign.slurm import QOS, Partition, SlurmError
 from unirl_repro.campaign.state import name
 from unirl_repro.config import Config
 from unirl_repro.explain import choices
 
 PROFILE = "profiles/slurm/config.v8+.yaml"
-ATTEMPTS = 21  # the training rule's retries, and the first one
+SHOWN = 20  # of a cluster's partitions, which may be hundreds
+# What AccountingStorageEnforce holds where SLURM refuses jobs of an unknown account, or QOS.
+ENFORCES_ACCOUNT = {"associations", "limits", "qos", "safe"}
+ENFORCES_QOS = {"limits", "qos", "safe"}
+ENFORCES_LIMITS = {"limits", "safe"}
 IDLE_STATES = {"down", "drained", "draining", "fail", "failing", "error", "inval", "unknown"}
 IDLE_STATES |= {"maint", "future", "reboot", "n/a"}  # of nodes that take no job
 
@@ -31,15 +38,12 @@ class Ask:
         Time limit of a job.
     memory_mb : int
         Of a job: where several runs share a GPU, of all of them.
-    jobs : int
-        How many it takes, one after another, on a machine half as fast as was measured.
     """
 
     run: str
     gpu: bool
     minutes: int
     memory_mb: int
-    jobs: int
 
 
 @dataclass(frozen=True)
@@ -49,28 +53,31 @@ class Cluster:
     Attributes
     ----------
     partitions : mapping
-    rules : mapping
-        Of each partition, as scontrol shows it: AllowAccounts and so on.
     settings : mapping
         ``scontrol show config``.
     associations : set or None
-        Accounts of this user, each with the QOS allowed there; None without accounting.
-    longest : mapping
-        Time limit of each QOS that has one [minutes].
+        Accounts of this user, each with the QOS allowed there, in small letters; None where
+        accounting is off or silent.
+    qos : mapping
+        What each QOS says of time limits, by name in small letters.
     silent : str
         What accounting said instead of answering.
     """
 
     partitions: Mapping[str, Partition]
-    rules: Mapping[str, Mapping[str, str]]
     settings: Mapping[str, str]
     associations: set[tuple[str, str]] | None = None
-    longest: Mapping[str, int] | None = None
+    qos: Mapping[str, QOS] = field(default_factory=dict)
     silent: str = ""
 
     @property
     def accounting(self) -> bool:
-        return "none" not in self.settings.get("AccountingStorageType", "none")
+        return slurm.has_accounting(self.settings)
+
+    def enforces(self, words: set[str]) -> bool:
+        """Whether SLURM refuses, or holds back, what breaks one of these kinds of rules."""
+        enforced = self.settings.get("AccountingStorageEnforce", "").lower().split(",")
+        return self.accounting and bool(words & set(enforced))
 
 
 def read_cluster() -> Cluster:
@@ -79,26 +86,16 @@ def read_cluster() -> Cluster:
     Raises
     ------
     SlurmError
-        If the controller does not answer.
+        If the controller does not answer, or not as it should.
     """
-    shown = slurm.ask("scontrol", "show", "config").splitlines()
-    settings = {k.strip(): v.strip() for k, _, v in (line.partition("=") for line in shown)}
-    rows = slurm.ask("scontrol", "--oneliner", "show", "partition").splitlines()
-    fields = [dict(w.split("=", 1) for w in row.split() if "=" in w) for row in rows]
-    rules = {row["PartitionName"]: row for row in fields if "PartitionName" in row}
-    cluster = Cluster(slurm.partitions(), rules, settings)
+    cluster = Cluster(slurm.partitions(), slurm.settings())
     if not cluster.accounting:
         return cluster
     try:
-        return replace(cluster, associations=slurm.associations(), longest=_longest_of_each_qos())
+        mine = slurm.associations(cluster.settings.get("ClusterName", ""))
+        return replace(cluster, associations=mine, qos=slurm.all_qos())
     except SlurmError as silence:
         return replace(cluster, silent=str(silence))
-
-
-def _longest_of_each_qos() -> dict[str, int]:
-    told = slurm.ask("sacctmgr", "-nP", "show", "qos", "format=name,maxwall")
-    limits = [line.partition("|") for line in told.splitlines()]
-    return {qos: found for qos, _, limit in limits if limit and (found := slurm.minutes(limit))}
 
 
 def asks(config: Config, scale: str, site: Site) -> list[Ask]:
@@ -109,11 +106,7 @@ def asks(config: Config, scale: str, site: Site) -> list[Ask]:
         gpu = device == "cuda"
         together = site.gpu.runs_per_gpu if site.gpu and gpu else 1
         minutes = plan.minutes(spec, device, site.longest_job)
-        seconds = plan.MARGIN * spec.budget / plan.steps_per_second(spec, device)
-        # Starting takes that long at worst; of a short job, half.
-        training = max(minutes - plan.START_MINUTES, minutes / 2) * 60
-        memory = together * plan.memory_mb(spec)
-        found.append(Ask(name(spec), gpu, minutes, memory, math.ceil(seconds / training)))
+        found.append(Ask(name(spec), gpu, minutes, together * plan.memory_mb(spec)))
     return found
 
 
@@ -131,99 +124,99 @@ def check_cluster(
         Content of Snakemake's profile for this cluster.
     """
     findings = [check_status(cluster, profile), *check_account(cluster, site)]
-    places: dict[bool, list[Partition]] = {}
     for gpu in (False, True) if site.gpu else (False,):
         findings += check_partition(cluster, site, gpu=gpu)
-        places[gpu] = partitions_of(cluster, site, gpu=gpu)
-    if places.get(True):
-        findings.append(check_gpu(cluster, site, places[True]))
-    for gpu, places_there in places.items():
+        places = partitions_of(cluster, site, gpu=gpu)
         there = [run for run in runs if run.gpu == gpu]
-        if there and places_there:
-            findings.append(check_memory(places_there, there))
-    findings += [*check_times(cluster, site, places, runs), *check_attempts(site, runs)]
+        if places and gpu:
+            findings.append(check_gpu(cluster, site, places))
+        if places and there:
+            findings.append(check_memory(places, there))
+            findings.append(check_time(cluster, site, places, there))
     return list(dict.fromkeys(findings))  # jobs with and without a GPU may go to one partition
 
 
 def check_status(cluster: Cluster, profile: Mapping[str, Any]) -> Finding:
     """Whether Snakemake will ever hear that a job has ended."""
-    add = f"add the line `slurm-status-command: squeue` to {PROFILE}"
-    if cluster.silent:
-        return error(
-            "accounting",
-            f"it is on, but does not answer: {cluster.silent}",
-            "wait until `sacctmgr show cluster` answers, or ask the administrators; Snakemake "
-            "learns from it which jobs have ended",
-        )
+    about = "end of jobs"
     if cluster.accounting:
-        return ok("accounting", "on; finished jobs are looked up with sacct")
+        wrong, then = warning, "where a job that someone else cancels counts as running for ever"
+    else:
+        wrong, then = error, "which knows nothing without accounting: it would wait for ever"
     if profile.get("slurm-status-command") != "squeue":
-        return error(
-            "accounting",
-            "it is off on this cluster; Snakemake would look for finished jobs with sacct, hear "
-            "nothing, and wait for ever",
-            add,
-        )
+        told = f"Snakemake would ask sacct about finished jobs, {then}"
+        return wrong(about, told, f"add the line `slurm-status-command: squeue` to {PROFILE}")
     first = int(profile.get("slurm-init-seconds-before-status-checks", 40))
-    age = int(cluster.settings.get("MinJobAge", "300").split()[0])
-    if age < 3 * first:
-        return error(
-            "accounting",
-            f"it is off, and SLURM forgets finished jobs after {age} s (MinJobAge), before "
-            f"Snakemake surely asks (3 x {first} s); it would wait for ever",
-            f"set `slurm-init-seconds-before-status-checks: {max(1, age // 3)}` in {PROFILE}",
-        )
-    return ok("accounting", f"off; squeue knows finished jobs for {age} s, which is enough")
+    age = re.match(r"\d+", cluster.settings.get("MinJobAge", ""))
+    kept = int(age[0]) if age else 0
+    if kept >= 3 * first:
+        return ok(about, f"squeue knows finished jobs for {kept} s, which is enough")
+    told = (
+        f"SLURM forgets finished jobs after {kept} s (MinJobAge). Below three times the "
+        f"{first} s after which Snakemake first asks squeue, it asks sacct instead, {then}"
+    )
+    shorter = f"set `slurm-init-seconds-before-status-checks: {kept // 3}` in {PROFILE}"
+    longer = f"ask the administrators for a MinJobAge of {3 * first} s or more"
+    return wrong(about, told, shorter if kept >= 3 else longer)
 
 
 def check_account(cluster: Cluster, site: Site) -> list[Finding]:
     """Whether this user may use the site's account and QOS."""
-    allowed = cluster.associations
+    if cluster.silent:
+        told = f"accounting is on, but does not answer: {cluster.silent}"
+        mend = (
+            "nothing, where it answers again soon: only account and QOS were not looked at. "
+            "Snakemake submits no job with an account that it cannot look up"
+        )
+        return [warning("account", told, mend)]
     if not cluster.accounting and site.account:
-        return [
-            error(
-                "account",
-                f"{SITE}: account is {site.account!r}, but this cluster has no accounts",
-                f"leave `account` out of {SITE}",
-            )
-        ]
-    if allowed is None:
+        told = f"{SITE}: account is {site.account!r}, but this cluster has no accounts"
+        return [error("account", told, f"leave `account` out of {SITE}")]
+    if cluster.associations is None:
         return []
-    accounts = {account for account, _ in allowed}
-    if not allowed and "associations" in cluster.settings.get("AccountingStorageEnforce", ""):
-        return [
-            error(
-                "account",
-                "this user has none, and the cluster takes jobs only from those who have",
-                "ask the administrators for an account",
-            )
-        ]
+    enforced = cluster.enforces(ENFORCES_ACCOUNT)
+    if not cluster.associations and enforced:
+        told = "this user has none, and the cluster takes jobs only from those who have"
+        return [error("account", told, "ask the administrators for an account")]
+    accounts = {account for account, _ in cluster.associations}
     if site.account and site.account.lower() not in accounts:
-        return [_unknown("account", "account", site.account, accounts, "this user's accounts")]
-    mine = {qos for account, qos in allowed if account == (site.account or account).lower()}
+        found = _unknown("account", "account", site.account, accounts, "this user's accounts")
+        return [found if enforced else replace(found, kind="warning")]
     findings = [ok("account", site.account or "the cluster's default")]
+    return findings + (_check_qos(cluster, site) if cluster.enforces(ENFORCES_QOS) else [])
+
+
+def _check_qos(cluster: Cluster, site: Site) -> list[Finding]:
+    mine = {
+        qos
+        for account, qos in cluster.associations or ()
+        if site.account is None or account == site.account.lower()
+    }
+    findings = []
     for gpu in (False, True) if site.gpu else (False,):
         qos = site.requests(gpu=gpu).get("qos")
-        if qos and qos not in mine:
+        if qos and qos.lower() not in mine:
             key = "gpu.qos" if gpu and site.gpu and site.gpu.qos else "qos"
             findings.append(_unknown("QOS", key, qos, mine, "this account's QOS"))
     return findings
 
 
 def check_partition(cluster: Cluster, site: Site, *, gpu: bool) -> list[Finding]:
-    """Whether the partitions exist, take jobs, and take them from this account and QOS."""
+    """Whether the partitions exist and take jobs."""
     asked = site.requests(gpu=gpu)
     own = gpu and site.gpu is not None and site.gpu.partition is not None
     about, key = ("GPU partition", "gpu.partition") if own else ("partition", "partition")
     if "slurm_partition" not in asked:
         if default := _default(cluster):
-            return [_state(about, cluster, default, asked)]
+            return [_state(about, cluster, default)]
+        plugins = cluster.settings.get("JobSubmitPlugins", "(null)")
+        if plugins not in ("(null)", "") or "SBATCH_PARTITION" in os.environ:
+            return []  # one of them chooses
         told = f"{SITE} names none, and this cluster has no default one"
-        mend = f"set {key} in {SITE}. {choices('', cluster.partitions)}"
-        return [error(about, told, mend)]
+        return [error(about, told, f"set {key} in {SITE}. {_choices('', cluster.partitions)}")]
     names = asked["slurm_partition"].split(",")
     return [
-        _state(about, cluster, cluster.partitions[name], asked)
+        _state(about, cluster, cluster.partitions[name])
         if name in cluster.partitions
         else _unknown(about, key, name, cluster.partitions, "this cluster's partitions")
         for name in names
@@ -242,39 +235,37 @@ def _default(cluster: Cluster) -> Partition | None:
     return next((p for p in cluster.partitions.values() if p.default), None)
 
 
-def _state(about: str, cluster: Cluster, partition: Partition, asked: Mapping[str, str]) -> Finding:
+def _state(about: str, cluster: Cluster, partition: Partition) -> Finding:
     here, others = partition.name, [n for n in cluster.partitions if n != partition.name]
-    another = f"name another one in {SITE} ({', '.join(others)})" if others else "wait"
+    another = f"name another one in {SITE} ({_some(others)})" if others else "wait"
     if not partition.up:
         told = f"{here} is not up, and takes no jobs or starts none"
         return error(about, told, f"{another}, or ask the administrators: sinfo -p {here}")
-    for kind, resource in (("Accounts", "slurm_account"), ("Qos", "qos")):
-        rules, value = cluster.rules.get(here, {}), asked.get(resource)
-        if value and not _allows(rules, kind, value):
-            word = resource.removeprefix("slurm_")
-            allowed = rules.get(f"Allow{kind}", "ALL")
-            told = f"{here} takes no jobs of {word} {value!r}"
-            return error(
-                about, told, f"name another partition or {word} in {SITE}; {here} takes: {allowed}"
-            )
     if partition.states <= IDLE_STATES:
         told = f"none of the nodes of {here} takes jobs: {', '.join(sorted(partition.states))}"
         return warning(about, told, f"{another}; jobs wait until a node comes back: sinfo -R")
     return ok(about, f"{here} is up; nodes: {partition.nodes}")
 
 
-def _allows(rules: Mapping[str, str], kind: str, value: str) -> bool:
-    allowed = rules.get(f"Allow{kind}", "ALL").split(",")
-    denied = rules.get(f"Deny{kind}", "").split(",")
-    return allowed in (["ALL"], [""]) or value in allowed if value not in denied else False
-
-
 def _unknown(about: str, key: str, value: str, allowed: Collection[str], what: str) -> Finding:
     return error(
         about,
         f"{SITE}: {key} is {value!r}, which is none of {what}",
-        f"set {key} in {SITE}. {choices(value, allowed)}",
+        f"set {key} in {SITE}. {_choices(value, allowed)}",
     )
+
+
+def _choices(value: str, allowed: Collection[str]) -> str:
+    """What is allowed, and the nearest of it."""
+    near = get_close_matches(value, allowed, n=1)
+    shown = {*sorted(allowed)[:SHOWN], *near}
+    rest = len(allowed) - len(shown)
+    return choices(value, shown) + (f" There are {rest} more." if rest else "")
+
+
+def _some(names: Collection[str]) -> str:
+    rest = len(names) - SHOWN
+    return ", ".join(sorted(names)[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def check_gpu(cluster: Cluster, site: Site, places: Sequence[Partition]) -> Finding:
@@ -284,7 +275,7 @@ def check_gpu(cluster: Cluster, site: Site, places: Sequence[Partition]) -> Find
     types = {kind for place in places for kind in _gpu_types(place)}
     if not types:
         others = [p.name for p in cluster.partitions.values() if _gpu_types(p)]
-        hint = f"set gpu.partition in {SITE} to one that has: {', '.join(others)}"
+        hint = f"set gpu.partition in {SITE} to one that has: {_some(others)}"
         return error(
             "GPU",
             f"{SITE} has `gpu:`, but no node of {where} has a GPU",
@@ -322,58 +313,42 @@ def check_memory(places: Sequence[Partition], runs: Sequence[Ask]) -> Finding:
     return (error if len(tall) == len(runs) else warning)(about, told, mend)
 
 
-def check_times(
-    cluster: Cluster, site: Site, places: Mapping[bool, Sequence[Partition]], runs: Sequence[Ask]
-) -> list[Finding]:
-    """Whether partition and QOS allow each job's time limit; else it would wait for ever."""
-    findings = []
-    limits: list[int] = []
-    wrong: list[tuple[str, str]] = []
-    for gpu, there in places.items():
-        need = max((run.minutes for run in runs if run.gpu == gpu), default=None)
-        if need is None or not there:
-            continue
-        limit, what = _limit(cluster, site, there, gpu=gpu)
-        about = "time limit of GPU jobs" if gpu else "time limit"
-        if limit is None or need <= limit:
-            shown = "none" if limit is None else f"{limit} minutes"
-            findings.append(
-                ok(about, f"jobs ask for up to {need} minutes; limit of {what}: {shown}")
-            )
-            continue
-        limits.append(limit)
-        told = f"jobs ask for up to {need} minutes, {what} allows {limit}: they would never start"
-        wrong.append((about, told))
-    mend = f"`longest_job: {min(limits, default=0)}` in {SITE}; longer runs go on in their next job"
-    return findings + [error(about, told, mend) for about, told in wrong]
+def check_time(
+    cluster: Cluster, site: Site, places: Sequence[Partition], runs: Sequence[Ask]
+) -> Finding:
+    """Whether partition and QOS allow each job's time limit; else it would wait for ever.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    site : Site
+    places : sequence of Partition
+        Where these runs may go.
+    runs : sequence of Ask
+        All with a GPU, or all without.
+    """
+    longest = max(runs, key=lambda run: run.minutes)
+    limit, what = _limit(cluster, site, places, gpu=longest.gpu)
+    about = "time limit of GPU jobs" if longest.gpu else "time limit"
+    told = f"jobs ask for up to {longest.minutes} minutes, {what} allows"
+    if limit is None or longest.minutes <= limit:
+        return ok(about, f"{told} {'any' if limit is None else limit}")
+    return error(
+        about,
+        f"{told} {limit}: they would never start",
+        f"`longest_job: {limit}` or less in {SITE}; longer runs go on in their next job",
+    )
 
 
 def _limit(
-    cluster: Cluster, site: Site, there: Sequence[Partition], *, gpu: bool
+    cluster: Cluster, site: Site, places: Sequence[Partition], *, gpu: bool
 ) -> tuple[int | None, str]:
     """The longest that a job may run [minutes], None if there is no limit, and who says so."""
-    best = max(there, key=lambda place: math.inf if place.longest is None else place.longest)
-    qos = site.requests(gpu=gpu).get("qos", "")
-    wall = (cluster.longest or {}).get(qos)
-    if wall is not None and (best.longest is None or wall < best.longest):
-        return wall, f"QOS {qos}"
-    return best.longest, f"partition {best.name}"
-
-
-def check_attempts(site: Site, runs: Sequence[Ask]) -> list[Finding]:
-    """Whether each run can finish within the jobs that it gets."""
-    if not runs:
-        return []
-    long = [run for run in runs if run.jobs > ATTEMPTS]
-    worst = max(runs, key=lambda run: run.jobs)
-    if not long:
-        return [ok("jobs of a run", f"{worst.jobs} at most, one after another")]
-    return [
-        warning(
-            "jobs of a run",
-            f"{len(long)} of {len(runs)} runs need more than {ATTEMPTS} jobs of {worst.minutes} "
-            f"minutes ({worst.run}: {worst.jobs}), after which they count as failed",
-            f"raise longest_job in {SITE} (now {site.longest_job}), where the partition allows it; "
-            "or give the same command again: they go on where they stopped",
-        )
-    ]
+    best = max(places, key=lambda place: math.inf if place.longest is None else place.longest)
+    name = site.requests(gpu=gpu).get("qos", "")
+    qos = cluster.qos.get(name.lower(), QOS(None, lifts_limit=False))
+    of_partition = None if qos.lifts_limit else best.longest
+    of_qos = qos.longest if cluster.enforces(ENFORCES_LIMITS) else None
+    if of_qos is not None and (of_partition is None or of_qos < of_partition):
+        return of_qos, f"QOS {name}"
+    return of_partition, f"partition {best.name}"
