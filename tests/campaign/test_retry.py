@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.commands import command
 from tests.engine import small_spec
-from unirl_repro.campaign import plan
+from unirl_repro.campaign import plan, retry
 from unirl_repro.campaign.retry import is_settled, memory_mb
 from unirl_repro.fingerprint import fingerprint
 
@@ -21,6 +22,12 @@ def left(folder: Path, state: str, limit: int | None = 3000, job: str | None = "
     path.parent.mkdir(parents=True)
     segment = {"job": job, "memory_limit_mb": limit}
     path.write_text(json.dumps({"state": state, "reason": reason, "segment": segment, "step": 7}))
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """What was asked in another test."""
+    retry._states.cache_clear()
 
 
 @pytest.fixture
@@ -49,6 +56,24 @@ def test_a_first_attempt_asks_for_what_the_run_needs(folder):
 def test_after_out_of_memory_it_asks_for_twice_what_it_had(folder):
     left(folder, "running")
     assert memory_mb(SPEC, folder) == 6000
+
+
+@pytest.mark.usefixtures("sacct")
+@pytest.mark.parametrize(
+    ("had", "asked"), [(3 * NEEDED, 6 * NEEDED), (5 * NEEDED, 8 * NEEDED), (8 * NEEDED, 8 * NEEDED)]
+)
+def test_it_asks_for_eight_times_the_need_at_most(folder, had, asked):
+    left(folder, "running", limit=had)
+    assert memory_mb(SPEC, folder) == asked
+
+
+def test_slurm_is_asked_once_about_a_job_and_not_for_long(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(retry, "PATIENCE", 0.2)
+    for name in ("sacct", "scontrol"):
+        command(tmp_path, monkeypatch, name, f"echo {name} >> {tmp_path}/asked; exec sleep 30")
+    left(folder, "running")
+    assert [memory_mb(SPEC, folder) for _ in range(3)] == [3000] * 3
+    assert (tmp_path / "asked").read_text().split() == ["sacct", "scontrol"]
 
 
 @pytest.mark.usefixtures("sacct")
@@ -87,7 +112,13 @@ def test_a_run_trained_by_hand_has_no_limit_to_double(folder):
 
 @pytest.mark.parametrize(
     ("state", "settled"),
-    [("fatal", True), ("finished", True), ("failed", False), ("stopped", False), ("running", False)],
+    [
+        ("fatal", True),
+        ("finished", True),
+        ("failed", False),
+        ("stopped", False),
+        ("running", False),
+    ],
 )
 def test_a_further_attempt_is_in_vain_if_the_run_is_done_or_cannot_succeed(state, settled, folder):
     left(folder, state)

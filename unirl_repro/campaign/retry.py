@@ -1,27 +1,36 @@
 """What the next attempt at a run should be like, given how the last one ended."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from unirl_repro.campaign import plan, slurm
 from unirl_repro.campaign.state import last_status
 from unirl_repro.config import RunSpec
+from unirl_repro.fingerprint import fingerprint
+from unirl_repro.stopping import REFUSED
 
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
+PATIENCE = 5  # seconds for SLURM; thousands of runs may be asked about while the DAG is built
+# Times the need: three doublings. A run that eats all of this has a leak, and would end up
+# asking for more than any node has.
+MOST = 8
 
 
 def is_settled(spec: RunSpec, checkpoints: Path) -> bool:
-    """Whether a further attempt is in vain: the run failed in a way that none cures, or is done.
+    """Whether a further attempt is in vain: the run cannot succeed, cannot even begin, or is done.
 
     One that is done counts where a job of several runs failed: it is not what to try again for.
     """
-    return last_status(spec, checkpoints).get("state") in ("fatal", "finished")
+    refused = (checkpoints / fingerprint(spec) / REFUSED).exists()
+    return refused or last_status(spec, checkpoints).get("state") in ("fatal", "finished")
 
 
 def memory_mb(spec: RunSpec, checkpoints: Path) -> int:
     """Memory to ask for: what the run needs, or twice what it had if that was not enough.
 
-    Only running out of memory raises it; what was raised once stays so.
+    Only running out of memory raises it, to `MOST` times the need at most; what was raised once
+    stays so.
 
     Parameters
     ----------
@@ -35,7 +44,8 @@ def memory_mb(spec: RunSpec, checkpoints: Path) -> int:
     had = (status.get("segment") or {}).get("memory_limit_mb")
     if had is None:
         return needed
-    return max(needed, 2 * had if _ran_out_of_memory(status) else had)
+    asked = 2 * had if _ran_out_of_memory(status) else had
+    return min(max(needed, asked), MOST * needed)
 
 
 def _ran_out_of_memory(status: dict[str, Any]) -> bool:
@@ -44,4 +54,9 @@ def _ran_out_of_memory(status: dict[str, Any]) -> bool:
         return status["reason"].startswith("MemoryError")
     job = status["segment"].get("job")
     silent = status["state"] == "running" and job is not None
-    return silent and OUT_OF_MEMORY in slurm.job_states(job)
+    return silent and OUT_OF_MEMORY in _states(job)
+
+
+@cache
+def _states(job: str) -> frozenset[str]:
+    return slurm.job_states(job, PATIENCE)
