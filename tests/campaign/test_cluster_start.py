@@ -1,5 +1,6 @@
 """The first step on a cluster: what is wrong stops it; an earlier Snakemake's jobs are cancelled."""
 
+import os
 import uuid
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def test_a_controller_that_leaves_in_between_is_told_without_a_traceback(
     command(tmp_path, monkeypatch, failing, "echo Unable to contact controller >&2; exit 1")
     with pytest.raises(StartError, match=rf"(?s){failing} says: Unable.*start again"):
         begin(CONFIG, "smoke", Site(), tmp_path)
+
+
+def test_a_second_snakemake_of_the_same_folder_cancels_nothing(tmp_path, monkeypatch):
+    commands(tmp_path, monkeypatch, squeue="")
+    begin(CONFIG, "smoke", Site(), tmp_path)
+    command(tmp_path, monkeypatch, "squeue", f"touch {tmp_path}/asked")
+    with pytest.raises(StartError, match=rf"submits jobs from this folder.*process {os.getpid()}"):
+        begin(CONFIG, "paper", Site(), tmp_path)
+    assert not (tmp_path / "asked").exists()
+    for file in cluster._held:  # as when the process ends
+        file.close()
+    begin(CONFIG, "paper", Site(), tmp_path)
+    assert (tmp_path / "asked").exists()
 
 
 def test_after_an_error_nothing_is_asked_or_cancelled(tmp_path, monkeypatch):

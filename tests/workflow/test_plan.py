@@ -28,11 +28,13 @@ def test_smoke_prefers_runs_that_a_study_shows():
 
 
 def test_a_longer_run_gets_more_time_up_to_the_longest_job():
-    limits = [plan.minutes(replace(SPEC, budget=budget)) for budget in (1, 10**5, 10**6, 10**9)]
+    runs = [replace(SPEC, budget=budget) for budget in (1, 10**5, 10**6, 10**9)]
+    limits = [plan.minutes(run) for run in runs]
     assert limits == sorted(limits)
     assert limits[0] == plan.START_MINUTES + 1
     assert limits[0] < limits[1]
-    assert limits[-1] == plan.LONGEST_JOB
+    assert limits[-1] == 24 * 60
+    assert plan.minutes(runs[-1], longest=90) == 90
 
 
 def test_memory_grows_with_the_replay_until_it_is_full():
