@@ -70,7 +70,8 @@ def test_it_asks_for_eight_times_the_need_at_most(folder, had, asked):
 def test_slurm_is_asked_once_about_a_job_and_not_for_long(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(retry, "PATIENCE", 0.2)
     for name in ("sacct", "scontrol"):
-        command(tmp_path, monkeypatch, name, f"echo {name} >> {tmp_path}/asked; exec sleep 30")
+        late = f"echo {name} >> {tmp_path}/asked; sleep 2; echo OUT_OF_MEMORY"
+        command(tmp_path, monkeypatch, name, late)
     left(folder, "running")
     assert [memory_mb(SPEC, folder) for _ in range(3)] == [3000] * 3
     assert (tmp_path / "asked").read_text().split() == ["sacct", "scontrol"]
