@@ -216,6 +216,52 @@ def test_without_a_frame_it_is_told_what_makes_one(
     assert f"snakemake -c2 {target} --config scale=paper" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command", ["gc --yes", "status", "plan", "pdf", "aggregate --study unified_rl_fig2"]
+)
+def test_results_of_another_format_are_left_alone(tmp_path, monkeypatch, command):
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    folder = tmp_path / "results" / "smoke" / "checkpoints" / ("0" * 24)
+    folder.mkdir(parents=True)
+    (folder / "step-000000000001.json").write_text("{}")
+    write_json(tmp_path / "results" / "format.json", {"format": 99})
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*command.split(), "--scale", "smoke"])
+    assert done.exit_code == 1
+    assert "results/ was written in format 99" in done.stderr
+    assert list(folder.iterdir())
+
+
+def test_gc_judges_by_the_configuration_at_the_time_of_the_answer(tmp_path, monkeypatch):
+    """Between the list and the answer a stale run can become one of a study."""
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    text = (tmp_path / "config.yaml").read_text()
+    more = text.replace("    seeds: 1\n", "    seeds: 2\n")
+    (tmp_path / "more.yaml").write_text(more)
+    spec = load_config(tmp_path / "more.yaml").spec("hopper-200", "sac_rlpd", 1, "smoke")
+    folder = tmp_path / "results" / "smoke" / "checkpoints" / fingerprint(spec)
+    folder.mkdir(parents=True)
+    (folder / "step-000000000001.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("typer.confirm", lambda question: shutil.move("more.yaml", "config.yaml"))
+    done = CliRunner().invoke(app, ["gc", "--scale", "smoke"])
+    assert (done.exit_code, list(folder.glob("step-*"))) == (0, [folder / "step-000000000001.json"])
+    assert "which it no longer is" in done.stderr
+    assert "0 MiB freed" in done.stdout
+
+
+@pytest.mark.parametrize("mark", ["locks/0.input.lock", "incomplete/cmVzdWx0cy9tYWRl"])
+def test_gc_of_finished_runs_is_refused_while_snakemake_may_need_them(tmp_path, monkeypatch, mark):
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    (tmp_path / ".snakemake" / mark).parent.mkdir(parents=True)
+    (tmp_path / ".snakemake" / mark).touch()
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["gc", "--scale", "smoke", "--finished", "--yes"])
+    assert done.exit_code == 1
+    assert f"error: .snakemake/{Path(mark).parent}: " in done.stderr
+    assert CliRunner().invoke(app, ["gc", "--scale", "smoke", "--yes"]).exit_code == 0
+
+
 def test_an_empty_archive_lists_nothing_and_takes_no_folder_that_is_no_run(tmp_path):
     folder = ("--archive", str(tmp_path))
     listed = CliRunner().invoke(app, ["archive", "list", "--json", *folder])

@@ -10,6 +10,7 @@ from unirl_repro.cli_common import (
     CONFIG,
     JsonOption,
     ScaleOption,
+    check_scale,
     dumped,
     messages,
     places_of,
@@ -152,7 +153,9 @@ def gc(
 ) -> None:
     """Remove checkpoints that nothing needs: of stale runs, and older ones of finished runs.
 
-    Says how much before it asks. With --finished, a larger budget starts those runs anew.
+    Says how much before it asks. After --finished any rerun of those runs starts anew, whatever
+    asks for it: a larger budget, lost results, a forced rule. It is refused while Snakemake runs
+    here, or has been stopped and would go back to them.
 
     Example: unirl-repro gc --scale paper
     """
@@ -160,14 +163,14 @@ def gc(
     from unirl_repro.config import load_config
 
     places = places_of(scale, False)
-    with messages():
+    with messages(cleanup.InUseError):
         removals = cleanup.removable(load_config(CONFIG), places, finished=finished)
         typer.echo(
             dumped([asdict(r) for r in removals]) if as_json else cleanup.text(removals, places)
         )
         if not removals or not (yes or (not as_json and typer.confirm("Remove them?"))):
             return
-        freed = cleanup.remove(removals)
+        freed = cleanup.remove(removals, load_config(CONFIG), places, finished=finished)
     typer.echo(f"{freed / 2**20:,.0f} MiB freed", err=as_json)
 
 
@@ -188,7 +191,7 @@ def preflight(
     from unirl_repro.campaign.site import load_site
     from unirl_repro.config import load_config
 
-    places_of(scale, False)
+    check_scale(scale)  # results of another format are one of the findings
     with messages():
         findings = checks.preflight(load_config(CONFIG), scale, load_site(), probe=probe)
     typer.echo(dumped([asdict(f) for f in findings]) if as_json else checks.text(findings))

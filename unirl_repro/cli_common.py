@@ -31,13 +31,22 @@ def use_one_thread() -> None:
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 
-def places_of(scale: str, partial: bool) -> Any:
-    from unirl_repro.campaign.places import Places
+def check_scale(scale: str) -> None:
     from unirl_repro.config import SCALES, check_choice
 
     with messages():
         check_choice("scale", scale, SCALES, "command line")
-    return Places(scale, partial)
+
+
+def places_of(scale: str, partial: bool) -> Any:
+    """Where a scale's results lie, in a format that this version reads."""
+    from unirl_repro.campaign.places import Places, check_format
+
+    check_scale(scale)
+    places = Places(scale, partial)
+    with messages():
+        check_format(places.root)
+    return places
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,11 @@ from unirl_repro.campaign import cleanup
 from unirl_repro.campaign.archive import read_run
 from unirl_repro.campaign.places import Places
 from unirl_repro.checkpoint import Checkpoint, Store
-from unirl_repro.config import load_config
+from unirl_repro.config import load_config, parse_config
 from unirl_repro.fingerprint import fingerprint
 from unirl_repro.replay import Replay
 from unirl_repro.run import Options, train
+from unirl_repro.yamlfile import read_yaml
 
 ROOT = Path(__file__).parents[2]
 CONFIG = load_config(ROOT / "config.yaml")
@@ -51,6 +55,12 @@ def checkpoint(places, spec=SPEC):
     return places.checkpoints / fingerprint(spec)
 
 
+def smoke_config(**values):
+    content = read_yaml(ROOT / "config.yaml")
+    content["scales"]["smoke"] |= values
+    return parse_config(content)
+
+
 def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -80,7 +90,7 @@ def test_of_a_finished_run_all_but_the_newest_checkpoint_goes(places):
     assert (removal.path, removal.bytes, removal.whole) == (folder, expected, False)
     assert "dclaw_turn_fixed-40/sac_rlpd/seed0: finished" in removal.why
     before = contents(folder)
-    assert cleanup.remove([removal], tell=nothing_told) == expected
+    assert cleanup.remove([removal], CONFIG, places, tell=nothing_told) == expected
     after = contents(folder)
     gone = {path.name for path in before.keys() - after.keys()}
     assert gone == {older.name, older.with_suffix(".pt").name}
@@ -92,7 +102,7 @@ def test_of_a_finished_run_all_but_the_newest_checkpoint_goes(places):
 
 
 def test_after_it_a_larger_budget_still_extends_the_run(places, tmp_path):
-    cleanup.remove(cleanup.removable(CONFIG, places), tell=nothing_told)
+    cleanup.remove(cleanup.removable(CONFIG, places), CONFIG, places, tell=nothing_told)
     manifest = trained(SPEC, places, 200)
     assert [s["start_step"] for s in manifest["segments"]] == [0, SPEC.budget]
     undisturbed = trained(SPEC, Places("smoke", root=tmp_path / "undisturbed"), 200)
@@ -104,7 +114,8 @@ def test_with_finished_the_newest_goes_too_and_the_results_stay(places):
     total = sum(p.stat().st_size for p in checkpoint(places).iterdir() if p.name != "lock")
     (removal,) = cleanup.removable(CONFIG, places, finished=True, tell=nothing_told)
     assert (removal.bytes, removal.whole) == (total, True)
-    assert cleanup.remove([removal], tell=nothing_told) == total
+    freed = cleanup.remove([removal], CONFIG, places, finished=True, tell=nothing_told)
+    assert freed == total
     assert not checkpoint(places).exists()
     assert contents(places.run(SPEC.key)) == results
     read_run(places.run(SPEC.key))
@@ -134,7 +145,7 @@ def test_older_checkpoints_stay_where_the_newest_is_damaged(places):
     newest.write_bytes(newest.read_bytes()[:-1])
     before = contents(checkpoint(places))
     told: list[str] = []
-    assert cleanup.remove(removals, tell=told.append) == 0
+    assert cleanup.remove(removals, CONFIG, places, tell=told.append) == 0
     assert f"{newest.name} does not match its checksum" in told[0]
     del before[Path("lock")]
     assert before.items() <= contents(checkpoint(places)).items()
@@ -150,7 +161,7 @@ def test_checkpoints_of_a_stale_run_go_whole_and_those_of_others_stay(places):
     assert len(of_stale) == 1
     assert of_stale[0].whole
     assert "hopper-200/sac_rlpd/seed3: no run of today's settings and code" in of_stale[0].why
-    assert cleanup.remove(of_stale, tell=nothing_told) == of_stale[0].bytes > 0
+    assert cleanup.remove(of_stale, CONFIG, places, tell=nothing_told) == of_stale[0].bytes > 0
     assert not stale.exists()
     assert contents(checkpoint(places)) == keep
 
@@ -171,14 +182,70 @@ def test_what_a_trainer_holds_stays_and_is_named(places):
     before = contents(stale)
     removals = cleanup.removable(CONFIG, places, finished=True)
     told: list[str] = []
-    freed = cleanup.remove(removals, tell=told.append)
+    freed = cleanup.remove(removals, CONFIG, places, finished=True, tell=told.append)
     assert contents(stale) == before
     assert "trained already, by a test" in told[0]
     assert len(told) == 1
     assert freed == sum(r.bytes for r in removals if r.path != stale) > 0
     store.close()
-    assert cleanup.remove(removals, tell=nothing_told) > 0
+    assert cleanup.remove(removals, CONFIG, places, finished=True, tell=nothing_told) > 0
     assert not stale.exists()
+
+
+@pytest.mark.parametrize("flag", [False, True])
+def test_a_run_that_was_extended_and_stopped_since_it_was_listed_stays(places, flag):
+    removals = cleanup.removable(CONFIG, places, finished=flag)
+    longer = smoke_config(episodes=4)
+    before = contents(checkpoint(places))
+    told: list[str] = []
+    assert cleanup.remove(removals, longer, places, finished=flag, tell=told.append) == 0
+    assert "listed as 'dclaw_turn_fixed-40/sac_rlpd/seed0: finished" in told[0]
+    del before[Path("lock")]
+    assert before.items() <= contents(checkpoint(places)).items()
+
+
+def test_a_stale_run_that_is_wanted_since_it_was_listed_stays(tmp_path):
+    places = Places("smoke", root=tmp_path)
+    more = smoke_config(seeds=2)
+    spec = more.spec("hopper-200", "sac_rlpd", 1, "smoke")
+    make_store(checkpoint(places, spec)).close()
+    removals = cleanup.removable(CONFIG, places)
+    told: list[str] = []
+    assert len(removals) == 1
+    assert cleanup.remove(removals, more, places, tell=told.append) == 0
+    assert "no longer is" in told[0]
+    assert Store(checkpoint(places, spec)).load()[0] is not None
+
+
+SNAKEFILE = """
+rule all:
+    input: "results/made"
+rule made:
+    output: "results/made"
+    shell: "touch {{output}}; {last}"
+"""
+
+
+def snakemake(folder, *arguments, last=""):
+    (folder / "Snakefile").write_text(SNAKEFILE.format(last=last))
+    command = [sys.executable, "-m", "snakemake", "-c1", "--rerun-incomplete", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+
+
+def test_finished_runs_keep_all_that_a_killed_snakemake_may_go_back_to(places):
+    """Until it was unlocked and ran to its end, as the message says."""
+    home = places.root.parent
+    snakemake(home, last="kill -9 $PPID")
+    for cure, found in (
+        ("--unlock", "a Snakemake runs here"),
+        ("-q", "while it made results/made,"),
+    ):
+        for refused in (partial(cleanup.removable), partial(cleanup.remove, [])):
+            with pytest.raises(cleanup.InUseError, match=found):
+                refused(CONFIG, places, finished=True)
+        assert cleanup.removable(CONFIG, places) != []
+        assert snakemake(home, cure) == 0
+    assert len(cleanup.removable(CONFIG, places, finished=True)) == 1
 
 
 def test_only_runs_folders_count_and_links_are_not_followed(tmp_path):
@@ -193,7 +260,7 @@ def test_a_strangers_file_in_a_stale_folder_stays(tmp_path):
     places = Places("smoke", root=tmp_path)
     make_store(places.checkpoints / STALE).close()
     (places.checkpoints / STALE / "notes.txt").write_text("mine")
-    cleanup.remove(cleanup.removable(CONFIG, places), tell=nothing_told)
+    cleanup.remove(cleanup.removable(CONFIG, places), CONFIG, places, tell=nothing_told)
     assert [p.name for p in (places.checkpoints / STALE).iterdir()] == ["notes.txt"]
 
 
