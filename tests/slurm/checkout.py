@@ -160,7 +160,9 @@ class ClusterCheckout(Checkout):
         checkout.write("unirl_repro/agents/fragile.py", FRAGILE)
         start = "ALGORITHMS: dict[str, Algorithm] = {"
         checkout.edit("unirl_repro/registry.py", start, start + ENTRIES)
-        checkout.edit(rules, 'device="cuda"', 'device="cpu"')  # its GPUs are none
+        # Its GPUs are none: runs that are given one train on the CPU, so torch needs no CUDA.
+        checkout.edit(rules, 'device="cuda"', 'device="cpu"')
+        checkout.edit("unirl_repro/campaign/image_checks.py", '"+cpu" in', '"without CUDA" in')
         checkout.write("profiles/slurm/site.yaml", SITE)
         done = checkout.call("python", "-m", "unirl_repro", "schema")
         assert done.returncode == 0, done.stderr
