@@ -3,6 +3,7 @@
 Each stage goes on from the one before, in one checkout: a cluster's jobs take seconds to come and go.
 """
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from tests.slurm.checkout import SITE, ClusterCheckout, wait_until
 from tests.slurm.cluster import Cluster, missing
+from tests.workflow.checkout import ROOT
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"SLURM is not installed: no {missing()}"),
@@ -171,3 +173,26 @@ def test_the_report_is_built_and_a_second_call_finds_nothing_to_do(
     again = checkout.submit()
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def readme_commands() -> list[list[str]]:
+    """What README tells to type on a cluster, in its order, without the comments."""
+    section = (ROOT / "README.md").read_text().partition("## On a cluster")[2]
+    block = section.partition("```sh\n")[2].partition("```")[0]
+    return [shlex.split(line, comments=True) for line in block.splitlines()]
+
+
+def test_the_readmes_commands_work_word_for_word(mended: object, checkout: ClusterCheckout):
+    """Set-up is tested elsewhere; the site's file is the tests' own, without GPUs that are none."""
+    commands = readme_commands()
+    assert ["snakemake", "--profile", "slurm"] in commands
+    copy = next(command for command in commands if command[0] == "cp")
+    assert (ROOT / copy[1]).exists()
+    checkout.write(copy[2], "container: none\n")
+    ours = [rest for program, *rest in commands if program == "unirl-repro"]
+    assert [rest[0] for rest in ours] == ["preflight", "plan", "status"]
+    told = [checkout.call("python", "-m", "unirl_repro", *rest) for rest in ours]
+    checkout.write(copy[2], SITE)
+    assert [done.returncode for done in told] == [0, 0, 0], told[0].stdout + told[0].stderr
+    assert "our lock in it as held" in told[0].stdout
+    assert "5 runs: 5 finished" in told[2].stdout
