@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from tests.slurm import cluster
 from tests.workflow.checkout import ROOT, Checkout
-from unirl_repro.campaign import container
+from unirl_repro.campaign import apptainer, container
 
 pytestmark = [
     pytest.mark.full,
@@ -26,6 +27,7 @@ container: build
 build: {torch: cpu, bootstrap: debootstrap, mirror: ""}
 """
 IN_IMAGE = ("--software-deployment-method", "apptainer")
+SECRET = "token.secret.example"  # stands for what addresses of indexes hold
 ON_CLUSTER = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3")
 
 
@@ -45,7 +47,8 @@ def checkout(tmp_path_factory):
         git(checkout, *command)
     (folder.parent / "disk").mkdir()
     (folder / "results").symlink_to(folder.parent / "disk")
-    done = checkout.snakemake(*IN_IMAGE)
+    with mock.patch.dict(os.environ, PIP_TRUSTED_HOST=SECRET):
+        done = checkout.snakemake(*IN_IMAGE)
     build_log = folder / "results/container/build.txt"
     told = build_log.read_text()[-2000:] if build_log.exists() else ""
     assert done.returncode == 0, done.stdout + done.stderr + told
@@ -86,23 +89,39 @@ def test_everything_from_training_to_the_pdf_is_made_in_the_image(checkout):
     assert "& 1 & 1 " in (results / "what_ran.tex").read_text()
 
 
-def test_code_comes_from_the_checkout_and_packages_from_the_image(checkout):
-    ready = container.ready_file(checkout.folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(checkout.folder)
-        variables = container.environment(ready)
-    program = "import torch, unirl_repro; print(unirl_repro.__file__); print(torch.__file__)"
-    done = subprocess.run(
-        ["apptainer", "exec", "--home", checkout.folder, container.IMAGE, "python", "-c", program],
-        cwd=checkout.folder,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=True,
+def test_code_comes_from_the_checkout_and_all_else_from_the_image(checkout, monkeypatch):
+    program = (
+        "import os, subprocess, torch, unirl_repro; print(unirl_repro.__file__);"
+        "print(torch.__file__); subprocess.run([os.environ['CXX'], '-dumpversion'], check=True)"
     )
-    code, package = done.stdout.split()
+    monkeypatch.chdir(checkout.folder)
+    host = dict.fromkeys(("PYTHONPATH", "PYTHONHOME", "CC", "CXX", "CPATH"), "/nonsense")
+    with mock.patch.dict(os.environ, host):
+        apptainer.set_environment()
+        done = in_image("--home", str(checkout.folder), container.IMAGE, "python", "-c", program)
+    code, package, _ = done.stdout.split()
     assert Path(code).is_relative_to(checkout.folder)
     assert Path(package).is_relative_to("/opt/venv")
+
+
+def test_the_image_does_not_say_where_its_packages_came_from(checkout, monkeypatch):
+    monkeypatch.chdir(checkout.folder)
+    told = checkout.call("apptainer", "inspect", "--all", str(container.IMAGE)).stdout
+    assert "unirl.lock" in told
+    assert SECRET not in told
+    places = ("/etc", "/opt", "/root", "/tmp", "/var", "/.singularity.d")
+    with mock.patch.dict(os.environ):
+        apptainer.set_environment()
+        search = ("grep", "--recursive", "--no-messages", "--files-with-matches", SECRET, *places)
+        done = in_image("--containall", container.IMAGE, *search, check=False)
+    assert done.stdout == ""
+    assert done.returncode in (1, 2)  # nothing found; 2 where a file may not be read
+
+
+def in_image(*arguments, check=True):
+    return subprocess.run(
+        ["apptainer", "exec", *arguments], capture_output=True, text=True, check=check
+    )
 
 
 def test_switching_containers_off_and_on_makes_nothing_stale(checkout):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unirl_repro.campaign import container, slurm
+from unirl_repro.campaign import apptainer, container, slurm
 from unirl_repro.campaign.finding import Finding, error, ok
 from unirl_repro.campaign.image_checks import is_there
 from unirl_repro.campaign.site import SITE, Site
@@ -240,13 +240,11 @@ def _import_torch(image: Path | None) -> dict[str, Any]:
     if image and (obstacle := container.why_not()):
         return facts | {"problem": obstacle}
     python = ["apptainer", "exec", str(image), "python"] if image else [sys.executable]
-    variables = container.environment(Path(os.devnull)) if image else {}
     done = subprocess.run(
         [*python, "-c", IMPORT],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | variables,
     )
     if done.returncode != 0:
         return facts | {"problem": (done.stderr.strip() or "no message").splitlines()[-1]}
@@ -269,4 +267,6 @@ def _try_lock(lock: Path) -> str:
 
 if __name__ == "__main__":
     named = Path(sys.argv[2]) if sys.argv[2] else None
+    if named:
+        apptainer.set_environment()
     print(f"{MARK}report {json.dumps(report(Path(sys.argv[1]), named))}")
