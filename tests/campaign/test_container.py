@@ -149,7 +149,10 @@ def test_a_damaged_image_is_built_anew(checkout, place):
 def test_parts_of_killed_builds_are_removed_and_those_of_others_are_not(checkout):
     here = os.uname().nodename
     killed = Path(f"containers/.unirl@{here}.4194305.sif")  # above the largest process id
-    others = Path(f"containers/.unirl@{here}.{os.getpid()}.sif"), Path("containers/.unirl@b.1.sif")
+    others = (
+        Path(f"containers/.unirl@{here}.{os.getpid()}.sif"),
+        Path("containers/.unirl@b.4194305.sif"),
+    )
     for path in (killed, *others):
         path.touch()
     container._remove_leftovers(container.IMAGE)
