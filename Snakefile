@@ -35,7 +35,7 @@ include: "workflow/rules/paper.smk"  # everything -> PDF
 
 
 onstart:
-    start_on_cluster()
+    start()
 
 
 onerror:

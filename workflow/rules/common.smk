@@ -82,15 +82,20 @@ def restarts(job):
 Job.restart_times = property(restarts)
 
 
-def start_on_cluster():
-    if ON_CLUSTER and workflow.is_main_process:
-        # Here, since each job reads this file too.
-        from unirl_repro.campaign.cluster import StartError, begin
+def start():
+    if not workflow.is_main_process:
+        return
+    # Here, since each job reads this file too.
+    from unirl_repro.campaign.cluster import StartError, begin
+    from unirl_repro.campaign.container import ContainerError, check_site
 
-        try:
+    try:
+        if ON_CLUSTER:
             print(begin(CONFIG, SCALE, SITE, Path.cwd()), file=sys.stderr)
-        except StartError as error:
-            raise WorkflowError(str(error))
+        elif IMAGE and CONTAINERS:
+            check_site(SITE)
+    except (StartError, ContainerError) as error:
+        raise WorkflowError(str(error))
 
 
 def image_for_run(wildcards):
