@@ -57,6 +57,20 @@ def test_a_job_takes_what_it_was_submitted_with(tmp_path, monkeypatch):
     assert submitted.longest_job == 30
 
 
+@pytest.mark.parametrize(
+    ("text", "torch"),
+    [
+        ("account: lab", "cpu"),
+        ("gpu: {type: h200}", "cuda"),
+        ("gpu: {}\nbuild: {mirror: here}", "cuda"),
+        ("gpu: {runs_per_gpu: 2}\nbuild: {mirror: here}", "cuda"),
+        ("gpu: {type: h200}\nbuild: {torch: cpu}", "cpu"),
+    ],
+)
+def test_the_image_has_the_torch_that_the_site_needs(text, torch, tmp_path):
+    assert load_site(written(tmp_path, text)).build.torch == torch
+
+
 def test_a_file_of_comments_says_nothing(tmp_path):
     assert load_site(written(tmp_path, "# account: lab\n")) == Site()
 

@@ -5,9 +5,9 @@ Without it the cluster's own defaults hold, and training runs in a container tha
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from unirl_repro.config import ConfigError
 from unirl_repro.explain import explain
@@ -49,7 +49,7 @@ class Build(_Model):
     Attributes
     ----------
     torch : {"cuda", "cpu"}
-        Which build of torch is installed in it.
+        Which build of torch is installed in it; "cuda" if not given and the site has GPUs.
     bootstrap, from_, mirror : str
         What the base comes from: an image registry ("docker"), Debian's packages ("debootstrap",
         from `mirror`, else from this machine's), or an image on disk ("localimage", `from`).
@@ -61,7 +61,7 @@ class Build(_Model):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
-    torch: Literal["cuda", "cpu"] = "cuda"
+    torch: Literal["cuda", "cpu"] = "cpu"
     bootstrap: Literal["docker", "debootstrap", "localimage"] = "docker"
     from_: Annotated[str, Field(alias="from")] = "debian:bookworm-slim"
     mirror: str = ""
@@ -93,6 +93,14 @@ class Site(_Model):
     gpu: GPU | None = None
     container: Annotated[str, Field(min_length=1)] = "build"
     build: Build = Build()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _torch_as_gpus_need_it(cls, values: Any) -> Any:
+        build = values.get("build", {}) if isinstance(values, dict) else None
+        if isinstance(build, dict) and values.get("gpu") is not None:
+            return values | {"build": {"torch": "cuda"} | build}
+        return values
 
     @property
     def image(self) -> Path | None:
