@@ -114,8 +114,8 @@ class Attempt:
 
 
 def run(spec: RunSpec, folder: Path, **options: Any) -> Outcome:
-    """An attempt from start to end."""
-    return Attempt(spec, folder, **options).wait()
+    """An attempt from start to end, which a busy machine may take its time for."""
+    return Attempt(spec, folder, **options).wait(120 + spec.budget / 50)
 
 
 def saved_steps(checkpoints: Path) -> list[int]:
