@@ -99,7 +99,7 @@ def _mixed(status: Status) -> str:
         told.append(f"{_count(len(images), 'image')} ({', '.join([*images, *outside])})")
     if len(status["versions"]) > 1:
         names = sorted({name for versions in status["versions"] for name in versions})
-        kept = {n: {versions.get(n, "none") for versions in status["versions"]} for n in names}
+        kept = {n: {v[n] for v in status["versions"] if n in v} for n in names}
         several = (f"{n} {', '.join(sorted(kept[n]))}" for n in names if len(kept[n]) > 1)
         told.append(f"{_count(len(status['versions']), 'set')} of versions ({'; '.join(several)})")
     return escape(" and ".join(told))

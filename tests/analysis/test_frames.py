@@ -78,6 +78,14 @@ def test_versions_are_listed_once_each():
     assert status["versions"] == [{"torch": "2.13"}, {"torch": "2.12"}]
 
 
+def test_a_package_that_only_one_suite_needs_is_no_other_version():
+    keys = [("hopper-200", "sac_rlpd", seed) for seed in range(3)]
+    sets = ({"torch": "2.13"}, {"torch": "2.13", "robel": "0.1"}, {"torch": "2.12"})
+    runs = [RecordedRun(curve(seed=seed), versions=found) for seed, found in enumerate(sets)]
+    _, status = build_frame(plan(*keys), runs, pd.DataFrame())
+    assert status["versions"] == [{"torch": "2.13", "robel": "0.1"}, {"torch": "2.12"}]
+
+
 def test_images_are_listed_once_each_and_runs_in_none_too():
     keys = [("hopper-200", "sac_rlpd", seed) for seed in range(3)]
     ran_in = [("sha256:1", "sha256:2"), (None,), ("sha256:2",)]

@@ -133,8 +133,9 @@ def build_frame(
     status : dict
         study, scale, budget; planned, finished, missing, archive, other_code and short (runs that
         stop before the budget; also `reached`, their share of it), each a list of {task, variant,
-        seed}; versions, the distinct sets of package versions among the runs; containers, the
-        distinct digests of their images, with None for runs in no image.
+        seed}; versions, the sets of package versions among the runs, as many as contradict one
+        another (suites need packages of their own); containers, the distinct digests of their
+        images, with None for runs in no image.
 
     Raises
     ------
@@ -181,8 +182,7 @@ def _status(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> S
     there = [runs[key] for key in plan.planned if key in runs]
     versions: list[dict[str, str]] = []
     for run in there:
-        if run.versions not in versions:
-            versions.append(run.versions)
+        _add_versions(versions, run.versions)
     return {
         "study": plan.study,
         "scale": plan.scale,
@@ -196,6 +196,15 @@ def _status(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> S
         "versions": versions,
         "containers": list(dict.fromkeys(image for run in there for image in run.containers)),
     }
+
+
+def _add_versions(sets: list[dict[str, str]], more: dict[str, str]) -> None:
+    """Into the first set that says nothing else of a package; into a new one if there is none."""
+    for known in sets:
+        if all(known.get(name, version) == version for name, version in more.items()):
+            known.update(more)
+            return
+    sets.append(dict(more))
 
 
 def _short(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> list[dict[str, Any]]:
