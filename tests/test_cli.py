@@ -15,6 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from unirl_repro.campaign import archive
+from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.retry import is_settled
 from unirl_repro.cli import STOPPED, app
 from unirl_repro.config import RunSpec, load_config
@@ -127,7 +128,7 @@ def test_a_job_that_cannot_begin_leaves_word_until_one_does(tmp_path):
 
 
 def settled(spec: RunSpec, folder: Path) -> bool:
-    return is_settled(spec, folder / "checkpoints")
+    return is_settled(spec, Places(folder.name, root=folder.parent))
 
 
 def test_a_run_that_was_marked_fatal_leaves_at_once_and_says_what_to_do(tmp_path):

@@ -78,22 +78,13 @@ def train(
     Example: unirl-repro train --task cartpole-200 --variant sac --seed 0 --scale smoke --out scratch
     """
     from unirl_repro.campaign.places import Places, claim
-    from unirl_repro.campaign.state import (
-        RefusedError,
-        check_expected,
-        check_not_fatal,
-        leave_word,
-    )
+    from unirl_repro.campaign.state import check_expected, check_not_fatal
     from unirl_repro.config import load_config
 
     with messages():
         spec = load_config(CONFIG).spec(task, variant, seed, scale, budget)
         checkpoints = out / "checkpoints" if out else Places(scale).checkpoints
-        try:
-            check_expected(spec, expect_fingerprint)
-        except RefusedError as error:
-            leave_word(checkpoints, expect_fingerprint or "", error)
-            raise
+        check_expected(spec, expect_fingerprint, checkpoints)
         if out is None:
             claim()
         if not retry_fatal:

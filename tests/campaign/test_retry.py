@@ -9,6 +9,7 @@ import pytest
 from tests.campaign.commands import command
 from tests.engine import small_spec
 from unirl_repro.campaign import plan, retry
+from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.retry import is_settled, memory_mb
 from unirl_repro.fingerprint import fingerprint
 
@@ -44,8 +45,13 @@ def sacct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "checkpoints"
+def places(tmp_path: Path) -> Places:
+    return Places("smoke", root=tmp_path)
+
+
+@pytest.fixture
+def folder(places: Places) -> Path:
+    return places.checkpoints
 
 
 def test_a_first_attempt_asks_for_what_the_run_needs(folder):
@@ -111,24 +117,29 @@ def test_a_run_trained_by_hand_has_no_limit_to_double(folder):
     assert memory_mb(SPEC, folder) == NEEDED
 
 
-@pytest.mark.parametrize(
-    ("state", "settled"),
-    [
-        ("fatal", True),
-        ("finished", True),
-        ("failed", False),
-        ("stopped", False),
-        ("running", False),
-    ],
-)
-def test_a_further_attempt_is_in_vain_if_the_run_is_done_or_cannot_succeed(state, settled, folder):
-    left(folder, state)
-    assert is_settled(SPEC, folder) is settled
+@pytest.mark.parametrize("state", ["fatal", "finished", "failed", "stopped", "running"])
+def test_a_further_attempt_is_in_vain_where_none_cures_the_failure(state, places):
+    left(places.checkpoints, state)
+    assert is_settled(SPEC, places) is (state == "fatal")
+
+
+@pytest.mark.parametrize(("reached", "settled"), [(SPEC.budget, True), (SPEC.budget - 1, False)])
+def test_a_further_attempt_is_in_vain_where_all_results_are_there(reached, settled, places):
+    """Not where they are lost, or short of a raised budget: the checkpoint says finished, too."""
+    left(places.checkpoints, "finished")
+    record = {"fingerprint": fingerprint(SPEC), "spec_hash": "", "budget_reached": reached}
+    write_json_under(places.run(SPEC.key) / "run.json", record)
+    assert is_settled(SPEC, places) is settled
+
+
+def write_json_under(path: Path, record: dict) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])
-def test_a_status_that_cannot_be_read_decides_nothing(content, folder):
+def test_a_status_that_cannot_be_read_decides_nothing(content, places, folder):
     left(folder, "fatal")
     (folder / fingerprint(SPEC) / "status.json").write_text(content)
-    assert not is_settled(SPEC, folder)
+    assert not is_settled(SPEC, places)
     assert memory_mb(SPEC, folder) == NEEDED

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from unirl_repro.campaign import plan, slurm
-from unirl_repro.campaign.state import last_status
+from unirl_repro.campaign.places import Places
+from unirl_repro.campaign.state import last_status, run_state
 from unirl_repro.config import RunSpec
 from unirl_repro.fingerprint import fingerprint
 from unirl_repro.stopping import REFUSED
@@ -17,13 +18,14 @@ PATIENCE = 5  # seconds for SLURM; thousands of runs may be asked about while th
 MOST = 8
 
 
-def is_settled(spec: RunSpec, checkpoints: Path) -> bool:
+def is_settled(spec: RunSpec, places: Places) -> bool:
     """Whether a further attempt is in vain: the run cannot succeed, cannot even begin, or is done.
 
     One that is done counts where a job of several runs failed: it is not what to try again for.
     """
-    refused = (checkpoints / fingerprint(spec) / REFUSED).exists()
-    return refused or last_status(spec, checkpoints).get("state") in ("fatal", "finished")
+    refused = (places.checkpoints / fingerprint(spec) / REFUSED).exists()
+    fatal = last_status(spec, places.checkpoints).get("state") == "fatal"
+    return refused or fatal or run_state(spec, places).kind == "finished"
 
 
 def memory_mb(spec: RunSpec, checkpoints: Path) -> int:

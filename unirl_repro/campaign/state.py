@@ -96,8 +96,8 @@ def name(spec: RunSpec) -> str:
     return f"{task}/{variant}/seed{seed}"
 
 
-def check_expected(spec: RunSpec, expected: str | None) -> None:
-    """Refuse to train settings or code that are not the ones that were asked for.
+def check_expected(spec: RunSpec, expected: str | None, checkpoints: Path) -> None:
+    """Refuse to train settings or code that are not the ones that were asked for; and leave word.
 
     Raises
     ------
@@ -106,10 +106,12 @@ def check_expected(spec: RunSpec, expected: str | None) -> None:
     """
     now = fingerprint(spec)
     if expected is not None and expected != now:
-        raise RefusedError(
+        error = RefusedError(
             f"{name(spec)}: its fingerprint is {now}, expected was {expected}: config.yaml or code "
             "was edited since this job was planned. Start snakemake again, to plan with today's."
         )
+        leave_word(checkpoints, expected, error)
+        raise error
 
 
 def leave_word(checkpoints: Path, expected: str, error: Exception) -> None:

@@ -73,8 +73,7 @@ def restarts(job):
     if not workflow.is_main_process:
         return 0  # the Snakemake in a job would retry too, beyond the job's time limit
     if job.rule.name.startswith("train"):
-        spec = run_spec(job.wildcards)
-        if retry.is_settled(spec, Places(job.wildcards.scale).checkpoints):
+        if retry.is_settled(run_spec(job.wildcards), Places(job.wildcards.scale)):
             return 0
     return job.rule.restart_times
 
