@@ -24,7 +24,7 @@ from unirl_repro.campaign.filesystem import (
 )
 
 MOUNTS = """sysfs /sys sysfs rw 0 0
-/dev/vda / ext4 rw,relatime 0 0
+/dev/sda1 / ext4 rw,relatime 0 0
 nas:/home /home nfs4 rw,local_lock=none 0 0
 nas:/lab /home/the\\040lab nfs rw,nolock 0 0
 first /scratch xfs rw 0 0
@@ -35,10 +35,10 @@ second /scratch lustre rw,flock 0 0
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("/tmp/x", "/dev/vda"),
+        ("/tmp/x", "/dev/sda1"),
         ("/home/me/unirl/results", "nas:/home"),
         ("/home/the lab/results", "nas:/lab"),
-        ("/homes/me", "/dev/vda"),
+        ("/homes/me", "/dev/sda1"),
         ("/scratch/me", "second"),
     ],
 )
