@@ -128,6 +128,7 @@ class Variant(_Model):
     """An algorithm plus overrides, for all tasks and for each."""
 
     algorithm: AlgorithmName
+    components: dict[Name, VariantName] = {}  # the variants that an algorithm is made of
     parameters: Overrides = {}
     tasks: dict[TaskId, Overrides] = {}
 
@@ -328,6 +329,8 @@ class Config(_Model):
             values = base.parameters | base.tasks.get(task, {})
             values |= self.settings(scale).parameters.get(base.algorithm, {})
             values |= _parse_overrides(overrides)
+            for component, part in base.components.items():
+                values[component] = self.parameters(task, part, scale)
             where = f"variants.{variant} on {task} at scale {scale}"
             self._parameters[key] = resolve_parameters(base.algorithm, values, where)
         return self._parameters[key]
@@ -422,6 +425,7 @@ def _check_references(config: Config, file: str) -> None:
     for document in config.budgets:
         check_choice("a key of budgets", document, config.documents, file)
     for name, base in config.variants.items():
+        _check_components(config, name, base, file)
         resolve_parameters(base.algorithm, base.parameters, f"variants.{name}.parameters")
         for task, values in base.tasks.items():
             place = f"variants.{name}.tasks.{task}"
@@ -438,6 +442,26 @@ def _check_references(config: Config, file: str) -> None:
         for algorithm, values in settings.parameters.items():
             _check_entries(algorithm, values, f"scales.{scale}.parameters.{algorithm}")
         config.runs(scale)
+
+
+def _check_components(config: Config, name: str, variant: Variant, file: str) -> None:
+    """That a variant names exactly the parts that its algorithm has, each of the right family."""
+    parts = ALGORITHMS[variant.algorithm].components
+    place = f"variants.{name}.components"
+    if set(variant.components) != set(parts):
+        needed = ", ".join(parts) or "none"
+        raise ConfigError(
+            f"{file}: {place} names {sorted(variant.components)}. Algorithm "
+            f"{variant.algorithm!r} is made of: {needed}. Give each the name of a variant."
+        )
+    for component, part in variant.components.items():
+        _check_variant(config, f"{place}.{component}", part, file)
+        found = config.variants[part.partition("@")[0]].algorithm
+        if found != parts[component]:
+            raise ConfigError(
+                f"{file}: {place}.{component} is {part!r}, whose algorithm is {found!r}. Allowed: "
+                f"variants of {parts[component]!r}."
+            )
 
 
 def _check_entries(algorithm: str, values: Mapping[str, Any], where: str) -> None:

@@ -4,9 +4,18 @@ Per-task values and the papers' variants stand in config.yaml. A shared page: a 
 takes the values that were resolved for it, never this file's text. Imports no torch.
 """
 
+from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -42,11 +51,7 @@ class SACParameters:
 
     @model_validator(mode="after")
     def _check_head(self) -> "SACParameters":
-        if (self.std_head == "sigmoid") != (self.sigma_max is not None):
-            raise ValueError(
-                f"std_head is {self.std_head!r} and sigma_max is {self.sigma_max}. "
-                "Allowed: a sigma_max with std_head 'sigmoid', and with no other"
-            )
+        _check_sigma_max(self.std_head, self.sigma_max)
         if self.log_std_min >= self.log_std_max:
             raise ValueError(
                 f"log_std_min is {self.log_std_min} and log_std_max is {self.log_std_max}. "
@@ -55,4 +60,85 @@ class SACParameters:
         return self
 
 
-Parameters = SACParameters
+@dataclass(frozen=True, config=_STRICT)
+class MBRLParameters:
+    """Model-based RL with a Bayesian LSTM (unified_rl, Sec. 3.2 and A.2): Table 2 is in config.yaml."""
+
+    # The model (A.2.1)
+    model_hidden: PositiveInt = 200  # units of every layer: deviation U1
+    dropout: Probability = 0.1  # probability that a unit is off: deviation U1
+    prior_strength: PositiveFloat = 100.0  # eta
+    model_batch_size: PositiveInt = 100  # B, whole trajectories
+    model_learning_rate: PositiveFloat = 1e-3  # deviation U2
+    # The policy (A.2.2, A.2.5)
+    policy_training: Literal["full_trajectory", "dreamer"] = "dreamer"
+    hidden: Sizes = (1024, 1024)
+    std_head: Literal["softplus", "sigmoid"] = "softplus"
+    sigma_max: PositiveFloat | None = None
+    entropy_coefficient: PositiveFloat = 0.2  # alpha_MB, never tuned automatically
+    learning_rate: PositiveFloat = 3e-4  # of policy and critic: deviation U2
+    num_masks: PositiveInt = 50  # weights drawn for each update of the policy: deviation U3
+    num_starts: PositiveInt = 2  # trajectories from each of them: deviation U3
+    clip_norm: PositiveFloat = 100.0  # of the policy's and the critic's gradients: deviation U2
+    # Dreamer-style training alone (Hafner et al. 2019)
+    imagined_horizon: PositiveInt = 16  # H
+    critic_hidden: Sizes = (256, 256)  # A.2.3, "three layers": deviation A4
+    discount: Probability = 0.99
+    trace_decay: Probability = 0.95  # lambda
+    # When it learns, and from what
+    steps_per_update: PositiveInt = 10  # environment steps for one update of each: deviation U4
+    random_steps: NonNegativeInt = 1_000  # uniform actions at the start: deviation A1
+    replay_capacity: PositiveInt = 1_000_000
+
+    @model_validator(mode="after")
+    def _check_head(self) -> "MBRLParameters":
+        _check_sigma_max(self.std_head, self.sigma_max)
+        return self
+
+
+def _built_from_mapping(kind: type) -> BeforeValidator:
+    """Recorded runs hold parameters as plain values."""
+    return BeforeValidator(lambda value: kind(**value) if isinstance(value, dict) else value)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class UnifiedParameters:
+    """Unified RL (unified_rl, Alg. 1): its two parts, and the check that chooses between them."""
+
+    # Each part's parameters are those of a variant of its own: `components` in config.yaml.
+    sac: Annotated[SACParameters, _built_from_mapping(SACParameters)] = field(
+        default_factory=SACParameters
+    )
+    mbrl: Annotated[MBRLParameters, _built_from_mapping(MBRLParameters)] = field(
+        default_factory=lambda: MBRLParameters(random_steps=SACParameters().random_steps)
+    )
+    num_masks: PositiveInt = 50  # K
+    num_rollouts: PositiveInt = 10  # M, of each policy under each mask; "default": deviation U9
+    model_free_every: PositiveInt = 10  # at least one episode in so many: A.2.5, deviation U8
+
+    @property
+    def replay_capacity(self) -> int:
+        """Of the buffer that both parts learn from."""
+        return self.sac.replay_capacity
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> "UnifiedParameters":
+        for name in ("random_steps", "replay_capacity"):
+            sac, mbrl = getattr(self.sac, name), getattr(self.mbrl, name)
+            if sac != mbrl:
+                raise ValueError(
+                    f"{name} is {sac} for sac and {mbrl} for mbrl. Allowed: the same for both, "
+                    "which share one buffer"
+                )
+        return self
+
+
+def _check_sigma_max(std_head: str, sigma_max: float | None) -> None:
+    if (std_head == "sigmoid") != (sigma_max is not None):
+        raise ValueError(
+            f"std_head is {std_head!r} and sigma_max is {sigma_max}. "
+            "Allowed: a sigma_max with std_head 'sigmoid', and with no other"
+        )
+
+
+Parameters = SACParameters | MBRLParameters | UnifiedParameters

@@ -3,9 +3,15 @@
 A shared page: adding a line here changes no fingerprint.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from unirl_repro.hyperparameters import Parameters, SACParameters
+from unirl_repro.hyperparameters import (
+    MBRLParameters,
+    Parameters,
+    SACParameters,
+    UnifiedParameters,
+)
 
 
 @dataclass(frozen=True)
@@ -20,14 +26,25 @@ class Algorithm:
         Class of its hyper-parameters.
     learns_model : bool
         Whether it learns a model of the dynamics: where a cluster has GPUs, it trains on one.
+    components : mapping of str to str
+        Algorithms that it is made of, by the field of its hyper-parameters that holds theirs.
     """
 
     module: str
     agent: str
     parameters: type[Parameters]
     learns_model: bool = False
+    components: Mapping[str, str] = field(default_factory=dict)
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     "sac": Algorithm("unirl_repro.agents.sac", "SAC", SACParameters),
+    "mbrl": Algorithm("unirl_repro.agents.mbrl", "MBRL", MBRLParameters, learns_model=True),
+    "unified": Algorithm(
+        "unirl_repro.agents.unified",
+        "Unified",
+        UnifiedParameters,
+        learns_model=True,
+        components={"sac": "sac", "mbrl": "mbrl"},
+    ),
 }
