@@ -182,6 +182,14 @@ DEVIATIONS: dict[str, Deviation] = {
         "(the row max(MBRL,SAC) repeats another's runs and is not counted). unified_rl has none of "
         "these.",
     ),
+    # --- U: Unified RL
+    "U18": Deviation(
+        "Data to a level",
+        "unified_rl says that Unified RL needs 57% of the data of SAC for 80% of SAC's maximum, "
+        "not how either was read off. We take the mean curves over seeds on the common grid, the "
+        "highest point of SAC's, and the first step at which each curve is at 80% of it; the "
+        "interval resamples the seeds of both, {num_resamples} times, maximum and all.",
+    ),
     # --- P: the report
     "P1": Deviation(
         "Published values in Figure 2",
