@@ -1,0 +1,171 @@
+"""The dynamics model of unified_rl (A.2.1): an LSTM whose weights are uncertain by dropout.
+
+A set of dropout masks is a sample of weights, w ~ q(w; theta) (Gal and Ghahramani 2016). One is
+drawn for a trajectory and held over its steps, in training and in rollouts alike.
+"""
+
+from collections.abc import Callable
+from math import log, pi
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from unirl_repro.models.normaliser import Normaliser
+from unirl_repro.nn.lstm import LSTMState, MaskedLSTM
+from unirl_repro.nn.mlp import Linear
+from unirl_repro.replay import Batch
+from unirl_repro.rng import normal
+
+MIN_STD = 0.01  # of a normalised output: deviation U1
+Policy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # obs, noise -> action, log-probability
+
+
+class Masks(NamedTuple):
+    """One dropout mask a row for each layer but the input one: [B, H], 0 or 1 / (1 - dropout)."""
+
+    lstm_input: Tensor
+    lstm_output: Tensor  # on the recurrent input
+    first: Tensor
+    second: Tensor
+    heads: Tensor
+
+    def repeat(self, count: int) -> "Masks":
+        """Each row `count` times in a row: [B count, H]."""
+        return Masks(*(mask.repeat_interleave(count, 0) for mask in self))
+
+
+class Trajectories(NamedTuple):
+    """Rollouts of a policy in the model."""
+
+    obs: Tensor  # [T + 1, B, O]
+    reward: Tensor  # [T, B]
+    log_prob: Tensor  # [T, B]
+
+
+class BayesianLSTM(nn.Module):
+    """Gaussian over the next observation and the reward, given all observations and actions so far.
+
+    Parameters
+    ----------
+    obs_dim, action_dim : int
+        Sizes of one observation and one action.
+    hidden : int
+        Units of every layer.
+    dropout : float
+        Probability that a unit is off.
+    rng : Generator
+        Where the initial weights come from.
+    """
+
+    def __init__(self, obs_dim: int, action_dim: int, hidden: int, dropout: float, rng: Generator):
+        super().__init__()
+        self.obs_dim, self.hidden, self.dropout = obs_dim, hidden, dropout
+        self.inputs = Normaliser(obs_dim + action_dim)
+        self.outputs = Normaliser(obs_dim + 1)  # change of the observation, reward
+        self.input_layer = Linear(obs_dim + action_dim, hidden, rng)
+        self.lstm = MaskedLSTM(hidden, hidden, rng)
+        self.first = Linear(hidden, hidden, rng)
+        self.second = Linear(hidden, hidden, rng)
+        self.heads = Linear(hidden, 2 * (obs_dim + 1), rng)  # the four heads side by side
+
+    def observe(self, episode: Batch) -> None:
+        """Count transitions [T, ·] in for the normalisation of inputs and outputs."""
+        self.inputs.add(torch.cat([episode.obs, episode.action], -1))
+        self.outputs.add(_outputs(episode))
+
+    def normalise(self) -> None:
+        """Normalise from now on by all that was observed: before each training period (A.2.1)."""
+        self.inputs.update()
+        self.outputs.update()
+
+    def sample_masks(self, count: int, rng: Generator) -> Masks:
+        """`count` samples of the weights."""
+        kept = torch.from_numpy(rng.random((count, 5 * self.hidden)) >= self.dropout)
+        # Inverted dropout: what a layer receives keeps its expectation.
+        scaled = kept.to(self.lstm.from_output) / (1 - self.dropout)
+        return Masks(*scaled.chunk(5, dim=-1))
+
+    def loss(self, episodes: Batch, masks: Masks, num_episodes: int, prior: float) -> Tensor:
+        """Negative log-likelihood of trajectories [T, B, ·], plus the prior's term.
+
+        `prior` is eta and `num_episodes` N; A.2.1 prints the likelihood's sign the other way round.
+        """
+        fit = -self.log_likelihood(episodes, masks).mean()
+        return fit + prior / num_episodes * self.squared_norm()
+
+    def log_likelihood(self, episodes: Batch, masks: Masks) -> Tensor:
+        """log p(s', r | s, a, w) of normalised outputs, summed over steps: [T, B, ·] -> [B]."""
+        mean, std = self.predict(episodes.obs, episodes.action, masks)  # [T, B, O + 1] each
+        distance = (self.outputs(_outputs(episodes)) - mean) / std
+        density = -0.5 * distance.square() - std.log() - 0.5 * log(2 * pi)
+        return density.sum((0, 2))
+
+    def squared_norm(self) -> Tensor:
+        """Sum of the squares of all learnable parameters."""
+        return torch.stack([p.square().sum() for p in self.parameters()]).sum()
+
+    def predict(self, obs: Tensor, action: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
+        """Mean and std of normalised outputs along real trajectories: [T, B, ·] -> [T, B, O + 1]."""
+        outputs = self.states(obs, action, masks).output.flatten(0, 1)  # [T B, H]
+        every = Masks(*(m.expand(len(obs), *m.shape).flatten(0, 1) for m in masks))
+        mean, std = self._heads(outputs, every)
+        shape = (*obs.shape[:2], self.obs_dim + 1)
+        return mean.view(shape), std.view(shape)
+
+    def states(self, obs: Tensor, action: Tensor, masks: Masks) -> LSTMState:
+        """The LSTM's states after each step of real trajectories: [T, B, H]."""
+        steps, rows, _ = obs.shape
+        x = self._embed(obs.flatten(0, 1), action.flatten(0, 1)).unflatten(0, (steps, rows))
+        return self.lstm(x, masks.lstm_input, masks.lstm_output)
+
+    def step(
+        self, obs: Tensor, action: Tensor, state: LSTMState, masks: Masks, noise: Tensor
+    ) -> tuple[Tensor, Tensor, LSTMState]:
+        """Sample next observations [B, O] and rewards [B] with noise [B, O + 1]."""
+        x = self._embed(obs, action)
+        state = self.lstm.step(x, state, masks.lstm_input, masks.lstm_output)
+        mean, std = self._heads(state.output, masks)
+        sampled = self.outputs.mean + self.outputs.std * torch.addcmul(mean, std, noise)
+        return obs + sampled[:, :-1], sampled[:, -1], state
+
+    def rollout(
+        self,
+        policy: Policy,
+        obs: Tensor,
+        masks: Masks,
+        steps: int,
+        rng: Generator,
+        state: LSTMState | None = None,
+    ) -> Trajectories:
+        """Trajectories of `steps` steps from observations [B, O], each under its own mask."""
+        state = self.lstm.initial(len(obs), obs) if state is None else state
+        # Drawn at once, so that a GPU waits for the host only here.
+        noise = normal(rng, steps, len(obs), self.obs_dim + 1, like=obs)
+        action_dim = self.input_layer.weight.shape[0] - self.obs_dim
+        action_noise = normal(rng, steps, len(obs), action_dim, like=obs)
+        observations, rewards, log_probs = [obs], [], []
+        for t in range(steps):
+            action, log_prob = policy(obs, action_noise[t])
+            obs, reward, state = self.step(obs, action, state, masks, noise[t])
+            observations.append(obs)
+            rewards.append(reward)
+            log_probs.append(log_prob)
+        return Trajectories(*map(torch.stack, (observations, rewards, log_probs)))
+
+    def _embed(self, obs: Tensor, action: Tensor) -> Tensor:
+        return self.input_layer(self.inputs(torch.cat([obs, action], -1))).relu()
+
+    def _heads(self, x: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
+        """Linear layers and heads: [B, H] -> mean and std of normalised outputs, [B, O + 1]."""
+        x = self.first(x * masks.first).relu()
+        x = self.second(x * masks.second).relu()
+        mean, raw = self.heads(x * masks.heads).chunk(2, dim=-1)
+        return mean, F.softplus(raw) + MIN_STD
+
+
+def _outputs(batch: Batch) -> Tensor:
+    """What the model predicts: the change of the observation, and the reward: [.., O + 1]."""
+    return torch.cat([batch.next_obs - batch.obs, batch.reward[..., None]], -1)
