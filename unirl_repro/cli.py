@@ -254,11 +254,12 @@ def _frame(kind: str, study: str, places: Any) -> tuple[Any, Any]:
     """A study's frame and status; `kind` is what will be made of them, a figure or a table."""
     import pandas as pd
 
+    from unirl_repro.analysis.frames import with_metrics
     from unirl_repro.config import ConfigError, check_choice, load_config
 
     studies = load_config(CONFIG).studies
     check_choice("study", study, [s for s in studies if studies[s].kind == kind], "command line")
-    for path in (places.frame(study), places.status(study)):
+    for path in (places.frame(study), places.metrics(study), places.status(study)):
         if not path.exists():
             target = f"{kind}s_partial" if places.partial else study
             raise ConfigError(
@@ -266,7 +267,8 @@ def _frame(kind: str, study: str, places: Any) -> tuple[Any, Any]:
                 f"snakemake -c2 {target} --config scale={places.scale}"
             )
     status = json.loads(places.status(study).read_text())
-    return pd.read_parquet(places.frame(study)), status
+    rows, metrics = (pd.read_parquet(of(study)) for of in (places.frame, places.metrics))
+    return with_metrics(rows, metrics), status
 
 
 def _as_sigterm(number: int, frame: FrameType | None) -> None:

@@ -152,6 +152,7 @@ class Study(_Model):
     tasks: Tasks
     variants: VariantNames
     seeds: SeedChoice = 5
+    metrics: Annotated[list[Name], Distinct] = []  # of its runs, beside their curves
 
 
 class Selection(_Model):

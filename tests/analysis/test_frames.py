@@ -6,13 +6,16 @@ import pytest
 from tests.analysis.frame_maker import BUDGET, curve, make_study
 from unirl_repro.analysis.frames import (
     FRAME_COLUMNS,
+    METRIC_COLUMNS,
     RecordedRun,
     StudyPlan,
     build_frame,
+    build_metrics,
     load_published,
     marks,
     reached,
     seeds_of,
+    with_metrics,
 )
 
 RUN = ("hopper-200", "sac_rlpd", 0)
@@ -124,3 +127,45 @@ def test_frame_survives_parquet(tmp_path):
     frame, _ = make_study(tasks=("hopper-200",))
     frame.to_parquet(tmp_path / "frame.parquet", index=False)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "frame.parquet"), frame)
+
+
+def metrics_of(seed, **values):
+    """A run with a curve and with metrics of two episodes, at steps 200 and 400."""
+    rows = [
+        (step, name, v)
+        for name, two in values.items()
+        for step, v in zip((200, 400), two, strict=True)
+    ]
+    recorded = pd.DataFrame(rows, columns=["env_step", "name", "value"])
+    return RecordedRun(curve(seed=seed), source="archive", metrics=recorded)
+
+
+def test_metrics_are_those_that_the_study_names_cut_at_its_budget():
+    keys = tuple(("hopper-200", "sac_rlpd", seed) for seed in range(3))
+    wanted = StudyPlan("unified_rl_gap", "quick", {"hopper-200": 399}, keys, ("q", "gap_min"))
+    runs = [metrics_of(2, q=(3.0, 4.0), entropy=(9.0, 9.0)), metrics_of(0, q=(1.0, 2.0))]
+    found = build_metrics(wanted, runs)
+    assert list(found.columns) == METRIC_COLUMNS
+    shown = found[["seed", "env_step", "name", "value"]].to_numpy().tolist()
+    assert shown == [[0, 200, "q", 1.0], [2, 200, "q", 3.0]]
+    assert found.iloc[0][["algorithm", "study", "source"]].tolist() == [
+        *("sac", "unified_rl_gap", "archive")
+    ]
+
+
+def test_study_that_names_no_metric_gets_none():
+    found = build_metrics(plan(), [metrics_of(0, q=(1.0, 2.0))])
+    assert found.empty
+    assert list(found.columns) == METRIC_COLUMNS
+
+
+def test_metrics_join_the_frame_as_rows_of_their_own_kind():
+    wanted = StudyPlan("unified_rl_gap", "quick", {"hopper-200": BUDGET}, (RUN,), ("q",))
+    runs = [metrics_of(0, q=(1.0, 2.0))]
+    frame, _ = build_frame(wanted, runs, pd.DataFrame())
+    both = with_metrics(frame, build_metrics(wanted, runs))
+    assert both.loc[both["kind"] == "metric", "value"].tolist() == [1.0, 2.0]
+    pd.testing.assert_frame_equal(
+        both.loc[both["kind"] == "train", FRAME_COLUMNS], frame, check_dtype=False
+    )
+    assert with_metrics(frame, build_metrics(plan(), runs)) is frame

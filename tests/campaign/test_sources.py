@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests import engine
@@ -43,9 +44,10 @@ def contribution(places, recorded):
     return sources.available(CONFIG, STUDY, places, recorded)[NAME]
 
 
-def test_a_recorded_run_counts_with_its_folder_curve_and_code(recorded, places):
-    curve = json.loads((recorded / NAME / "run.json").read_text())["hashes"]["curve"]
-    assert contribution(places, recorded) == (str(recorded / NAME), curve, True)
+def test_a_recorded_run_counts_with_its_folder_curve_metrics_and_code(recorded, places):
+    hashes = json.loads((recorded / NAME / "run.json").read_text())["hashes"]
+    expected = (str(recorded / NAME), hashes["curve"], hashes["metrics"], True)
+    assert contribution(places, recorded) == expected
 
 
 def test_the_same_curve_from_another_folder_is_not_the_same(trained, recorded, places):
@@ -59,7 +61,7 @@ def test_the_same_curve_from_another_folder_is_not_the_same(trained, recorded, p
 def test_a_recorded_run_of_other_code_is_not_the_same(recorded, places):
     path = recorded / NAME / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"code_hash": "0" * 24}))
-    assert contribution(places, recorded)[2] is False
+    assert contribution(places, recorded)[-1] is False
 
 
 def test_a_damaged_recording_counts_as_missing_with_one_warning(recorded, places, capsys):
@@ -72,3 +74,21 @@ def test_a_damaged_recording_counts_as_missing_with_one_warning(recorded, places
     assert f"{recorded / NAME}/metrics.parquet: is not the file that run.json describes" in told
     assert "that run counts as not recorded" in told
     assert "metrics.parquet" in archive.entries(recorded)[0].problem
+
+
+def with_metrics(*names):
+    """The configuration, where the study names these metrics."""
+    study = CONFIG.studies[STUDY].model_copy(update={"metrics": list(names)})
+    return CONFIG.model_copy(update={"studies": CONFIG.studies | {STUDY: study}})
+
+
+def test_metrics_of_recorded_runs_come_with_the_frame_if_the_study_names_them(recorded, places):
+    aggregate(with_metrics("entropy", "q"), STUDY, places, recorded)
+    metrics = pd.read_parquet(places.metrics(STUDY))
+    whole = pd.read_parquet(recorded / NAME / "metrics.parquet")
+    expected = whole[whole["name"].isin(["entropy", "q"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(metrics[["env_step", "name", "value"]], expected)
+    assert len(expected) >= 2
+    assert set(metrics["source"]) == {"archive"}
+    aggregate(CONFIG, STUDY, places, recorded)
+    assert pd.read_parquet(places.metrics(STUDY)).empty

@@ -18,6 +18,10 @@ CURVE_COLUMNS = [
     "policy",
 ]
 FRAME_COLUMNS = [*CURVE_COLUMNS, "study", "source", "interval", "num_seeds"]
+RECORDED_METRICS = ["env_step", "name", "value"]
+METRIC_COLUMNS = [
+    *("task", "variant", "algorithm", "seed", "env_step", "name", "value", "study", "source")
+]
 AVERAGE = "average"  # stands for a task in numbers over all tasks of a table
 # Studies that compare themselves with another study's published numbers.
 PUBLISHED_BY = {"unified_rl_fig2": "unified_rl_table1"}
@@ -37,12 +41,15 @@ class StudyPlan:
         Environment steps of each task.
     planned : tuple of (task, variant, seed)
         Its runs.
+    metrics : tuple of str
+        Names of the metrics that it wants beside the curves.
     """
 
     study: str
     scale: str
     budget: dict[str, int]
     planned: tuple[tuple[str, str, int], ...]
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class RecordedRun:
         Versions of the packages that it ran with.
     containers : tuple of str or None
         Digests of the images that it ran in, one attempt after another; None: in no image.
+    metrics : DataFrame
+        Its metrics.parquet, or the part of it that its study names.
     """
 
     curve: pd.DataFrame
@@ -68,6 +77,7 @@ class RecordedRun:
     same_code: bool = True
     versions: dict[str, str] = field(default_factory=dict)
     containers: tuple[str | None, ...] = (None,)
+    metrics: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=RECORDED_METRICS))
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -159,6 +169,45 @@ def build_frame(
     if not parts:
         return pd.DataFrame(columns=FRAME_COLUMNS), _status(plan, by_key)
     return pd.concat(parts, ignore_index=True)[FRAME_COLUMNS], _status(plan, by_key)
+
+
+def build_metrics(plan: StudyPlan, runs: Sequence[RecordedRun]) -> pd.DataFrame:
+    """Put together the metrics that a study names, cut at its budget.
+
+    Parameters
+    ----------
+    plan : StudyPlan
+        What the study wants.
+    runs : sequence of RecordedRun
+        As `build_frame` takes them.
+
+    Returns
+    -------
+    DataFrame
+        Columns `METRIC_COLUMNS`, a row a name and episode, in the order of the plan; empty where
+        the study names no metric. An episode in which a run had nothing to record has no row.
+    """
+    by_key = {run.key: run for run in runs if not run.curve.empty}
+    parts = [_metric_rows(plan, by_key[key]) for key in plan.planned if key in by_key]
+    parts = [part for part in parts if not part.empty]
+    if not parts:
+        return pd.DataFrame(columns=METRIC_COLUMNS)
+    return pd.concat(parts, ignore_index=True)[METRIC_COLUMNS]
+
+
+def _metric_rows(plan: StudyPlan, run: RecordedRun) -> pd.DataFrame:
+    named = run.metrics[run.metrics["name"].isin(plan.metrics)]
+    task, variant, seed = run.key
+    algorithm = str(run.curve["algorithm"].iloc[0])
+    kept = cut(named, plan.budget[task]).assign(task=task, variant=variant, algorithm=algorithm)
+    return kept.assign(seed=seed, study=plan.study, source=run.source)
+
+
+def with_metrics(frame: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """A study's frame with its metrics as rows of kind `metric`, which have a name and a value."""
+    if metrics.empty:
+        return frame
+    return pd.concat([frame, metrics.assign(kind="metric")], ignore_index=True)
 
 
 def _rows(plan: StudyPlan, run: RecordedRun) -> pd.DataFrame:

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from unirl_repro.analysis.frames import RecordedRun, Status, StudyPlan, build_frame, load_published
+from unirl_repro.analysis.frames import (
+    RecordedRun,
+    Status,
+    StudyPlan,
+    build_frame,
+    build_metrics,
+    load_published,
+)
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.sources import ARCHIVE, read_manifest, source, specs
 from unirl_repro.campaign.state import name, run_state
@@ -18,7 +25,7 @@ class UnfinishedError(RuntimeError):
 
 
 def aggregate(config: Config, study: str, places: Places, archive: Path = ARCHIVE) -> Status:
-    """Write a study's frame and its status.
+    """Write a study's frame, the metrics that it names, and its status.
 
     Parameters
     ----------
@@ -46,11 +53,13 @@ def aggregate(config: Config, study: str, places: Places, archive: Path = ARCHIV
     if not places.partial:
         _check_finished(study, wanted, places)
     sources = {spec: source(spec, places, archive) for spec in wanted}
-    runs = [_read(spec, folder, places) for spec, folder in sources.items() if folder]
     plan = _plan(config, study, places.scale)
+    runs = [_read(spec, folder, places) for spec, folder in sources.items() if folder]
     frame, status = build_frame(plan, runs, load_published(study))
     places.frame(study).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(places.frame(study), frame.to_parquet(index=False, compression="zstd"))
+    metrics = build_metrics(plan, runs)
+    write_bytes(places.metrics(study), metrics.to_parquet(index=False, compression="zstd"))
     write_json(places.status(study), status)
     return status
 
@@ -61,7 +70,8 @@ def _plan(config: Config, study: str, scale: str) -> StudyPlan:
     budget: dict[str, int] = {}
     for spec in selection:
         budget[spec.task.id] = max(spec.budget, budget.get(spec.task.id, 0))
-    return StudyPlan(study, scale, budget, tuple(spec.key for spec in selection))
+    planned, metrics = tuple(spec.key for spec in selection), tuple(config.studies[study].metrics)
+    return StudyPlan(study, scale, budget, planned, metrics)
 
 
 def _check_finished(study: str, wanted: list[RunSpec], places: Places) -> None:
@@ -79,6 +89,7 @@ def _read(spec: RunSpec, folder: Path, places: Places) -> RecordedRun:
     manifest = read_manifest(folder)
     return RecordedRun(
         curve=pd.read_parquet(folder / "curve.parquet"),
+        metrics=pd.read_parquet(folder / "metrics.parquet"),
         source="trained" if folder == places.run(spec.key) else "archive",
         same_code=manifest["code_hash"] == code_hash(spec),
         versions=manifest["segments"][-1]["versions"],

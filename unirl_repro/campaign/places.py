@@ -53,6 +53,10 @@ class Places:
     def frame(self, study: str) -> Path:
         return self.built / "frames" / f"{study}.parquet"
 
+    def metrics(self, study: str) -> Path:
+        """The frame's other sidecar: the metrics of its runs that the study names."""
+        return self.built / "frames" / f"{study}_metrics.parquet"
+
     def status(self, study: str) -> Path:
         """The frame's sidecar: which runs were planned and which are there."""
         return self.built / "frames" / f"{study}.json"

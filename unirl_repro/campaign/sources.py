@@ -45,23 +45,23 @@ def _warn(text: str) -> None:
 
 def available(
     config: Config, study: str, places: Places, archive: Path = ARCHIVE
-) -> dict[str, tuple[str, str, bool]]:
+) -> dict[str, tuple[str, str, str, bool]]:
     """What a partial frame would be made of, and be marked with.
 
     Returns
     -------
     dict
-        For each run that is there its folder, the hash of its curve, and whether today's code
-        means the same as the code that made it.
+        For each run that is there its folder, the hashes of its curve and its metrics, and
+        whether today's code means the same as the code that made it.
     """
     folders = {spec: source(spec, places, archive) for spec in specs(config, study, places)}
     return {name(spec): _contribution(spec, f) for spec, f in folders.items() if f}
 
 
-def _contribution(spec: RunSpec, folder: Path) -> tuple[str, str, bool]:
+def _contribution(spec: RunSpec, folder: Path) -> tuple[str, str, str, bool]:
     manifest = read_manifest(folder)
-    same = manifest["code_hash"] == code_hash(spec)
-    return str(folder), manifest["hashes"]["curve"], same
+    same, hashes = manifest["code_hash"] == code_hash(spec), manifest["hashes"]
+    return str(folder), hashes["curve"], hashes["metrics"], same
 
 
 def manifests(statuses: list[Path], places: Places, archive: Path = ARCHIVE) -> list[Path]:

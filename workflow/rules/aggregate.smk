@@ -8,6 +8,7 @@ rule aggregate:
         image=IN_IMAGE,
     output:
         frame="results/{scale}/frames/{study}.parquet",
+        metrics="results/{scale}/frames/{study}_metrics.parquet",  # empty where it names none
         status="results/{scale}/frames/{study}.json",
     log:
         "results/{scale}/logs/aggregate_{study}.txt",
@@ -17,10 +18,11 @@ rule aggregate:
         mem_mb=2000,
     params:
         plan=study_plan,
+        metrics=lambda w: CONFIG.studies[w.study].metrics,
         code=modules_hash("unirl_repro.campaign.collect"),
         option="",
     message:
-        "Put the curves of {wildcards.study} into one frame"
+        "Put the curves of {wildcards.study} into one frame, and the metrics that it names"
     shell:
         "python -m unirl_repro aggregate --study {wildcards.study} --scale {wildcards.scale}"
         " {params.option} > {log} 2>&1"
@@ -32,11 +34,13 @@ use rule aggregate as aggregate_partial with:
         image=IN_IMAGE,
     output:
         frame="results/{scale}/partial/frames/{study}.parquet",
+        metrics="results/{scale}/partial/frames/{study}_metrics.parquet",
         status="results/{scale}/partial/frames/{study}.json",
     log:
         "results/{scale}/partial/logs/aggregate_{study}.txt",
     params:
         plan=study_plan,
+        metrics=lambda w: CONFIG.studies[w.study].metrics,
         code=modules_hash("unirl_repro.campaign.collect"),
         option="--partial",
         available=lambda w: available(CONFIG, w.study, Places(w.scale, partial=True)),

@@ -7,6 +7,7 @@ SUFFIXES = {"figure": ("pdf", "svg", "png", "csv"), "table": ("tex", "csv")}
 rule figure:
     input:
         frame=f"{BUILT}frames/{{study}}.parquet",
+        metrics=f"{BUILT}frames/{{study}}_metrics.parquet",
         status=f"{BUILT}frames/{{study}}.json",
         image=IN_IMAGE,
     output:
@@ -42,6 +43,7 @@ rule figure:
 rule table:
     input:
         frame=f"{BUILT}frames/{{study}}.parquet",
+        metrics=f"{BUILT}frames/{{study}}_metrics.parquet",
         status=f"{BUILT}frames/{{study}}.json",
         image=IN_IMAGE,
     output:
