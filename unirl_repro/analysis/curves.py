@@ -37,8 +37,19 @@ def training(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["kind"] == "train"]
 
 
-def _areas(run: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Step at the end of each episode, and the area under the curve up to there; from zero on."""
+def running_area(run: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Area under a run's curve up to the end of each episode.
+
+    Parameters
+    ----------
+    run : DataFrame
+        Training episodes of one run: env_step, return, length.
+
+    Returns
+    -------
+    ends, areas : (E + 1,) arrays of float
+        Step at the end of each episode, and the area up to there [reward steps]; first the start.
+    """
     run = run.sort_values("env_step")
     ends = run["env_step"].to_numpy(float)
     lengths = run["length"].to_numpy(float)
@@ -161,7 +172,7 @@ def on_grid(curves: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
 
 
 def _run_on_grid(run: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
-    ends, areas = _areas(run)
+    ends, areas = running_area(run)
     covered = np.clip(edges, ends[0], ends[-1])
     width = np.diff(covered)
     area = np.diff(np.interp(covered, ends, areas))

@@ -11,8 +11,14 @@ from typing import Any
 import pandas as pd
 
 from unirl_repro.analysis.curves import cut, training
+from unirl_repro.analysis.settings import (
+    REFERENCE,
+    RETURNS,
+    PlannedSettings,
+    RunSettings,
+    settings_status,
+)
 
-REFERENCE = Path(__file__).parents[2] / "resources" / "reference"
 CURVE_COLUMNS = [
     *("task", "variant", "algorithm", "seed", "kind", "episode", "env_step", "return", "length"),
     "policy",
@@ -24,7 +30,10 @@ METRIC_COLUMNS = [
 ]
 AVERAGE = "average"  # stands for a task in numbers over all tasks of a table
 # Studies that compare themselves with another study's published numbers.
-PUBLISHED_BY = {"unified_rl_fig2": "unified_rl_table1"}
+PUBLISHED_BY = {
+    "unified_rl_fig2": "unified_rl_table1",
+    "unified_rl_budget": "unified_rl_table1",
+}
 
 Status = dict[str, Any]
 
@@ -43,6 +52,8 @@ class StudyPlan:
         Its runs.
     metrics : tuple of str
         Names of the metrics that it wants beside the curves.
+    settings : PlannedSettings
+        What the project's files say of its runs.
     """
 
     study: str
@@ -50,6 +61,7 @@ class StudyPlan:
     budget: dict[str, int]
     planned: tuple[tuple[str, str, int], ...]
     metrics: tuple[str, ...] = ()
+    settings: PlannedSettings = field(default_factory=PlannedSettings)
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,8 @@ class RecordedRun:
         Digests of the images that it ran in, one attempt after another; None: in no image.
     metrics : DataFrame
         Its metrics.parquet, or the part of it that its study names.
+    settings : RunSettings
+        Its hyper-parameters, and how fast it was.
     """
 
     curve: pd.DataFrame
@@ -78,6 +92,7 @@ class RecordedRun:
     versions: dict[str, str] = field(default_factory=dict)
     containers: tuple[str | None, ...] = (None,)
     metrics: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=RECORDED_METRICS))
+    settings: RunSettings = field(default_factory=RunSettings)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -101,12 +116,13 @@ def load_published(study: str, reference: Path = REFERENCE) -> pd.DataFrame:
     DataFrame
         Rows of kind and source `published`: `return` is the printed mean, `interval` the half-width
         of its interval, `num_seeds` the seeds behind it; numbers over all tasks have `AVERAGE` as
-        their task. Empty where the document prints no number.
+        their task. Empty where the document prints no return.
     """
     path = reference / f"{PUBLISHED_BY.get(study, study)}.csv"
-    if not path.exists():
+    printed = pd.read_csv(path) if path.exists() else pd.DataFrame({"statistic": []})
+    printed = printed[printed["statistic"].isin(RETURNS)]
+    if printed.empty:
         return pd.DataFrame(columns=FRAME_COLUMNS)
-    printed = pd.read_csv(path)
     rows = pd.DataFrame(
         {
             "task": printed["task"],
@@ -145,7 +161,7 @@ def build_frame(
         stop before the budget; also `reached`, their share of it), each a list of {task, variant,
         seed}; versions, the sets of package versions among the runs, as many as contradict one
         another (suites need packages of their own); containers, the distinct digests of their
-        images, with None for runs in no image.
+        images, with None for runs in no image; and what `settings_status` adds.
 
     Raises
     ------
@@ -244,6 +260,9 @@ def _status(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> S
         "short": _short(plan, runs),
         "versions": versions,
         "containers": list(dict.fromkeys(image for run in there for image in run.containers)),
+        **settings_status(
+            plan.planned, plan.settings, {key: run.settings for key, run in runs.items()}
+        ),
     }
 
 

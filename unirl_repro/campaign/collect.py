@@ -12,7 +12,9 @@ from unirl_repro.analysis.frames import (
     build_metrics,
     load_published,
 )
+from unirl_repro.analysis.settings import RunSettings
 from unirl_repro.campaign.places import Places
+from unirl_repro.campaign.planned import planned_settings
 from unirl_repro.campaign.sources import ARCHIVE, read_manifest, source, specs
 from unirl_repro.campaign.state import name, run_state
 from unirl_repro.config import Config, RunSpec
@@ -71,7 +73,8 @@ def _plan(config: Config, study: str, scale: str) -> StudyPlan:
     for spec in selection:
         budget[spec.task.id] = max(spec.budget, budget.get(spec.task.id, 0))
     planned, metrics = tuple(spec.key for spec in selection), tuple(config.studies[study].metrics)
-    return StudyPlan(study, scale, budget, planned, metrics)
+    settings = planned_settings(config, study, scale)
+    return StudyPlan(study, scale, budget, planned, metrics, settings)
 
 
 def _check_finished(study: str, wanted: list[RunSpec], places: Places) -> None:
@@ -94,4 +97,9 @@ def _read(spec: RunSpec, folder: Path, places: Places) -> RecordedRun:
         same_code=manifest["code_hash"] == code_hash(spec),
         versions=manifest["segments"][-1]["versions"],
         containers=tuple(segment.get("container") for segment in manifest["segments"]),
+        settings=RunSettings(
+            parameters=manifest["spec"]["parameters"],
+            devices=tuple(dict.fromkeys(segment["device"] for segment in manifest["segments"])),
+            steps_per_second=manifest["steps_per_second"],
+        ),
     )

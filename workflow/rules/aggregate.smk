@@ -18,6 +18,7 @@ rule aggregate:
         mem_mb=2000,
     params:
         plan=study_plan,
+        settings=lambda w: settings_hash(CONFIG, w.study, w.scale),
         metrics=lambda w: CONFIG.studies[w.study].metrics,
         code=modules_hash("unirl_repro.campaign.collect"),
         option="",
@@ -40,6 +41,7 @@ use rule aggregate as aggregate_partial with:
         "results/{scale}/partial/logs/aggregate_{study}.txt",
     params:
         plan=study_plan,
+        settings=lambda w: settings_hash(CONFIG, w.study, w.scale),
         metrics=lambda w: CONFIG.studies[w.study].metrics,
         code=modules_hash("unirl_repro.campaign.collect"),
         option="--partial",

@@ -11,6 +11,7 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 from unirl_repro.campaign import plan, retry
 from unirl_repro.campaign.places import Places, check_format
+from unirl_repro.campaign.planned import settings_hash
 from unirl_repro.campaign.site import hand_on, load_site, submitted_site
 from unirl_repro.campaign.sources import available, specs
 from unirl_repro.campaign.state import (
