@@ -139,7 +139,24 @@ class Budget(_Model):
     steps: PositiveInt
     status: Literal["published", "inferred", "provisional"]
     source: str
+    calibrated_on: Annotated[list[VariantName], Distinct] = []  # published rows that gave it
     variants: dict[VariantName, "Budget"] = {}
+
+    @model_validator(mode="after")
+    def _check_calibrated(self) -> "Budget":
+        if self.calibrated_on and self.status != "inferred":
+            raise ValueError(
+                f"has calibrated_on and status {self.status!r}. Allowed with it: status 'inferred'"
+            )
+        return self
+
+
+class Part(_Model):
+    """Runs of a study that its other tasks or seeds do not have."""
+
+    tasks: Tasks
+    variants: VariantNames
+    seeds: SeedChoice
 
 
 class Study(_Model):
@@ -153,6 +170,7 @@ class Study(_Model):
     variants: VariantNames
     seeds: SeedChoice = 5
     metrics: Annotated[list[Name], Distinct] = []  # of its runs, beside their curves
+    besides: list[Part] = []  # a scale that takes a part of the study takes none of these
 
 
 class Selection(_Model):
@@ -266,21 +284,34 @@ class Config(_Model):
 
     def selection(self, study: str, scale: str) -> "list[RunSpec]":
         """The runs of one study at one scale, each with the budget that this study asks for."""
+        document = self.studies[study].document
+        keys = dict.fromkeys(
+            (task, variant, seed)
+            for part in self._parts(study, scale)
+            for task in part.tasks
+            for variant in part.variants
+            for seed in _seed_list(part.seeds)
+        )
+        return [
+            self._spec(self.budget(document, task, variant, scale), task, variant, seed, scale)
+            for task, variant, seed in keys
+        ]
+
+    def _parts(self, study: str, scale: str) -> list[Part]:
         settings, whole = self.settings(scale), self.studies[study]
         if settings.studies is None:
-            part = Selection()
-        elif study in settings.studies:
-            part = settings.studies[study]
-        else:
+            parts = [Part(tasks=whole.tasks, variants=whole.variants, seeds=whole.seeds)]
+            parts += whole.besides
+            return [p.model_copy(update={"seeds": settings.seeds or p.seeds}) for p in parts]
+        part = settings.studies.get(study)
+        if part is None:
             return []
-        seeds = _seed_list(part.seeds or settings.seeds or whole.seeds)
         return [
-            self._spec(
-                self.budget(whole.document, task, variant, scale), task, variant, seed, scale
+            Part(
+                tasks=part.tasks or whole.tasks,
+                variants=part.variants or whole.variants,
+                seeds=part.seeds or settings.seeds or whole.seeds,
             )
-            for task in (whole.tasks if part.tasks is None else part.tasks)
-            for variant in (whole.variants if part.variants is None else part.variants)
-            for seed in seeds
         ]
 
     def runs(self, scale: str) -> "dict[RunKey, RunSpec]":
@@ -503,6 +534,9 @@ def _named_variants(config: Config) -> Iterator[tuple[str, str]]:
     for study, content in config.studies.items():
         for i, variant in enumerate(content.variants):
             yield f"studies.{study}.variants[{i}]", variant
+        for k, more in enumerate(content.besides):
+            for i, variant in enumerate(more.variants):
+                yield f"studies.{study}.besides[{k}].variants[{i}]", variant
     for scale, settings in config.scales.items():
         for study, part in (settings.studies or {}).items():
             for i, variant in enumerate(part.variants or []):
