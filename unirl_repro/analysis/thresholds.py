@@ -93,9 +93,9 @@ def steps_to_reach(steps: np.ndarray, returns: np.ndarray, target: float) -> flo
     return float(np.interp(target, returns[around], steps[around]))
 
 
-def data_ratio(
+def data_ratios(
     first: pd.DataFrame, second: pd.DataFrame, edges: np.ndarray, share: float, seed: int = 0
-) -> Estimate:
+) -> tuple[float, np.ndarray]:
     """Data that one algorithm needs for a share of another's maximum, over what that one needs.
 
     Parameters
@@ -112,32 +112,47 @@ def data_ratio(
 
     Returns
     -------
-    Estimate
-        Ratio of environment steps, infinite if `first` never gets there; percentile interval over
-        `NUM_RESAMPLES` resamples of the seeds of both, each with a level of its own (deviation
-        U18). NaN where there is no level, the limits below two seeds.
+    ratio : float
+        Of environment steps; infinite if `first` never gets there, NaN where there is no level.
+    resampled : (R,) array of float
+        The ratio in `NUM_RESAMPLES` resamples of the seeds of both, each with a level of its own
+        (deviation U18); empty below two seeds.
     """
     tables = [
-        on_grid(curves, edges).pivot_table("return", "env_step", "seed")
+        on_grid(curves, edges).pivot_table("return", "env_step", "seed").dropna().sort_index()
         for curves in (first, second)
     ]
     if any(table.empty for table in tables):
-        return Estimate(np.nan, np.nan, np.nan)
-    whole = [table.dropna().sort_index() for table in tables]
-    steps = [table.index.to_numpy(float) for table in whole]
-    returns = [table.to_numpy(float) for table in whole]  # [P, S]
+        return float("nan"), np.array([])
+    steps = [table.index.to_numpy(float) for table in tables]
+    returns = [table.to_numpy(float) for table in tables]  # [P, S]
     value = _ratio(steps, [r.mean(axis=1) for r in returns], share)
-    if min(r.shape[1] for r in returns) < 2:
-        return Estimate(value, np.nan, np.nan)
+    if np.isnan(value) or min(r.shape[1] for r in returns) < 2:
+        return value, np.array([])
     rng = np.random.default_rng(seed)
     drawn = [
         _ratio(steps, [_resampled(r, rng).mean(axis=1) for r in returns], share)
         for _ in range(NUM_RESAMPLES)
     ]
+    return value, np.array(drawn)
+
+
+def data_ratio(
+    first: pd.DataFrame, second: pd.DataFrame, edges: np.ndarray, share: float, seed: int = 0
+) -> Estimate:
+    """`data_ratios` as an estimate with its percentile interval; NaN limits below two seeds."""
+    value, drawn = data_ratios(first, second, edges, share, seed)
+    return Estimate(value, *percentiles(drawn))
+
+
+def percentiles(drawn: np.ndarray) -> tuple[float, float]:
+    """Limits of the interval that resamples span; NaN without any."""
+    if len(drawn) == 0:
+        return float("nan"), float("nan")
     tail = (1 - CONFIDENCE) / 2
     # Between two infinite ratios linear interpolation would give NaN.
     low, high = np.quantile(drawn, [tail, 1 - tail], method="inverted_cdf")
-    return Estimate(value, float(low), float(high))
+    return float(low), float(high)
 
 
 def _ratio(steps: list[np.ndarray], returns: list[np.ndarray], share: float) -> float:
