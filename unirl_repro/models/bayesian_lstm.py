@@ -19,6 +19,7 @@ from unirl_repro.nn.mlp import Linear
 from unirl_repro.replay import Batch
 from unirl_repro.rng import normal
 
+BLOCK = 2**19  # numbers in one layer's units: 2 MiB
 MIN_STD = 0.01  # of a normalised output: deviation U1
 Policy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # obs, noise -> action, log-probability
 
@@ -98,9 +99,17 @@ class BayesianLSTM(nn.Module):
 
     def log_likelihood(self, episodes: Batch, masks: Masks) -> Tensor:
         """log p(s', r | s, a, w) of normalised outputs, summed over steps: [T, B, ·] -> [B]."""
-        mean, std = self.predict(episodes.obs, episodes.action, masks)  # [T, B, O + 1] each
-        distance = (self.outputs(_outputs(episodes)) - mean) / std
-        density = -0.5 * distance.square() - std.log() - 0.5 * log(2 * pi)
+        targets = self.outputs(_outputs(episodes))  # [T, B, O + 1]
+        states = self.states(episodes.obs, episodes.action, masks).output
+        # A few steps at a time: what a processor's cache holds is faster than one large batch.
+        length = max(1, BLOCK // states[0].numel())
+        parts = zip(states.split(length), targets.split(length), strict=True)
+        return torch.stack([self._log_density(*part, masks) for part in parts]).sum(0)
+
+    def _log_density(self, states: Tensor, targets: Tensor, masks: Masks) -> Tensor:
+        """Of normalised outputs [T, B, O + 1], summed over steps: [B]."""
+        mean, std = self._heads(states, masks)
+        density = -0.5 * ((targets - mean) / std).square() - std.log() - 0.5 * log(2 * pi)
         return density.sum((0, 2))
 
     def squared_norm(self) -> Tensor:
@@ -109,11 +118,7 @@ class BayesianLSTM(nn.Module):
 
     def predict(self, obs: Tensor, action: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         """Mean and std of normalised outputs along real trajectories: [T, B, ·] -> [T, B, O + 1]."""
-        outputs = self.states(obs, action, masks).output.flatten(0, 1)  # [T B, H]
-        every = Masks(*(m.expand(len(obs), *m.shape).flatten(0, 1) for m in masks))
-        mean, std = self._heads(outputs, every)
-        shape = (*obs.shape[:2], self.obs_dim + 1)
-        return mean.view(shape), std.view(shape)
+        return self._heads(self.states(obs, action, masks).output, masks)
 
     def states(self, obs: Tensor, action: Tensor, masks: Masks) -> LSTMState:
         """The LSTM's states after each step of real trajectories: [T, B, H]."""
@@ -159,11 +164,16 @@ class BayesianLSTM(nn.Module):
         return self.input_layer(self.inputs(torch.cat([obs, action], -1))).relu()
 
     def _heads(self, x: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
-        """Linear layers and heads: [B, H] -> mean and std of normalised outputs, [B, O + 1]."""
-        x = self.first(x * masks.first).relu()
-        x = self.second(x * masks.second).relu()
-        mean, raw = self.heads(x * masks.heads).chunk(2, dim=-1)
+        """Linear layers and heads: [.., B, H] -> mean and std of normalised outputs, [.., B, O + 1]."""
+        x = _masked(self.first, x, masks.first).relu()
+        x = _masked(self.second, x, masks.second).relu()
+        mean, raw = _masked(self.heads, x, masks.heads).chunk(2, dim=-1)
         return mean, F.softplus(raw) + MIN_STD
+
+
+def _masked(layer: Linear, x: Tensor, mask: Tensor) -> Tensor:
+    """The layer on masked inputs [.., B, I]; as plain rows, which is the fast way."""
+    return layer((x * mask).flatten(0, -2)).view(*x.shape[:-1], -1)
 
 
 def _outputs(batch: Batch) -> Tensor:
