@@ -138,3 +138,26 @@ def test_confidence_outside_its_range_is_refused(confidence):
 def test_returns_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"shape \(3,\); expected \(seeds, points\)"):
         mean_interval(np.zeros(3))
+
+
+def test_window_reaches_back_over_earlier_cells_but_not_before_the_run():
+    """Four episodes of 10 steps in cells of 10, means over the last 20 steps."""
+    edges = np.array([0.0, 10.0, 20.0, 30.0, 40.0])
+    points = on_grid(curve_of([1.0, 3.0, 5.0, 9.0], [10] * 4), edges, window=20)
+    assert points["env_step"].tolist() == [10, 20, 30, 40]
+    assert points["return"].tolist() == [1.0, 2.0, 4.0, 7.0]
+
+
+def test_window_of_a_run_that_begins_late_holds_what_there_is():
+    late = curve_of([1.0, 3.0, 5.0, 9.0], [10] * 4).iloc[2:]
+    points = on_grid(late, np.array([0.0, 10.0, 20.0, 30.0, 40.0]), window=30)
+    assert points["env_step"].tolist() == [30, 40]
+    assert points["return"].tolist() == [5.0, 7.0]
+
+
+@given(EPISODES)
+def test_window_no_longer_than_a_cell_changes_nothing(episodes):
+    run = curve_of(*episodes)
+    edges = grid(run, int(run["env_step"].max()))
+    window = float(np.diff(edges).min()) / 2
+    pd.testing.assert_frame_equal(on_grid(run, edges, window), on_grid(run, edges))

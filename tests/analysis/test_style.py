@@ -3,12 +3,17 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
-from unirl_repro.analysis.style import LOOKS, STYLE, look, panels, styled
+from unirl_repro.analysis.style import LOOKS, STYLE, look, panels, panels_with_strips, styled
+from unirl_repro.config import load_config
+
+ROOT = Path(__file__).parents[2]
 
 # Red and green blindness of Machado et al. (2009), on linear RGB.
 PROTANOPIA = [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]
@@ -40,8 +45,21 @@ def test_no_two_algorithms_share_a_colour_or_a_marker():
     assert len({style.marker for style in LOOKS.values()}) == len(LOOKS)
 
 
-def test_overrides_keep_the_look_of_what_they_override():
-    assert look("sac@discount=0.9") == look("sac")
+def test_overrides_keep_the_look_of_what_they_override_and_are_named():
+    overridden = look("sac_rlpd@entropy_coefficient=5.0,batch_size=8")
+    assert overridden == replace(look("sac_rlpd"), name="SAC (α = 5.0, batch size = 8)")
+
+
+def test_variant_that_only_differs_in_settings_looks_like_the_other():
+    assert look("unified_high_entropy") == replace(look("unified"), name="Unified RL (high α)")
+
+
+def test_every_variant_of_every_figure_has_a_look():
+    config = load_config(ROOT / "config.yaml")
+    figures = [study for study in config.studies.values() if study.kind == "figure"]
+    for study in figures:
+        names = [look(variant).name for variant in study.variants]
+        assert len(set(names)) == len(names)
 
 
 def test_unknown_variant_says_where_to_add_it():
@@ -61,6 +79,21 @@ def test_style_ends_with_its_block():
         assert mpl.rcParams["font.size"] == 8
     assert dict(mpl.rcParams) == before
     assert len(axes) == len(fig.axes) == 4
+
+
+def test_strips_lie_below_their_panels_and_share_their_steps():
+    with styled():
+        fig, pairs = panels_with_strips(4)
+    assert len(pairs) == 4
+    assert len(fig.axes) == 8
+    fig.draw_without_rendering()
+    for panel, strip in pairs:
+        panel.set_xlim(3, 7)
+        assert strip.get_xlim() == (3, 7)
+        above, below = panel.get_position(), strip.get_position()
+        assert below.y1 < above.y0
+        assert (below.x0, below.width) == pytest.approx((above.x0, above.width))
+        assert below.height < above.height / 2
 
 
 def test_figures_tables_and_report_import_nothing_that_training_needs():

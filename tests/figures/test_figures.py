@@ -1,14 +1,19 @@
 """Every figure: found by its study's name, written whole, the same bytes each time."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from matplotlib._pylab_helpers import Gcf
 from PIL import Image
 
 from tests.analysis.frame_maker import make_study
+from tests.figures.unified_runs import learning_study
 from unirl_repro import figures
+from unirl_repro.config import load_config
 
 STUDY = "unified_rl_fig2"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +31,19 @@ def test_figures_are_the_files_of_their_folder():
     for name in figures.names():
         assert callable(figures.module(name).figure)
         assert callable(figures.module(name).data)
+
+
+def test_every_study_that_is_a_figure_has_one_and_can_be_drawn_whole(tmp_path):
+    studies = load_config(ROOT / "config.yaml").studies
+    wanted = {name: study for name, study in studies.items() if study.kind == "figure"}
+    assert set(wanted) <= set(figures.names())
+    for name, study in wanted.items():
+        tasks, variants = tuple(study.tasks), tuple(study.variants)
+        frame, status = learning_study(name, tasks, variants, num_seeds=2)
+        csv = pd.read_csv(figures.write(name, frame, status, tmp_path / name)[-1])
+        assert set(csv["task"]) == set(tasks)
+        assert set(csv["variant"]) == set(variants)
+        assert {"statistic", "env_step", "mean", "low", "high", "num_seeds"} < set(csv)
 
 
 def test_unknown_figure_names_what_there_is():

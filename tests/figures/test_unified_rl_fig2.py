@@ -10,15 +10,19 @@ from unirl_repro.analysis.style import look
 from unirl_repro.figures.unified_rl_fig2 import TASKS, data, figure
 
 STUDY = "unified_rl_fig2"
-
-
-def texts(ax):
-    legend = ax.get_legend()
-    return [text.get_text() for text in (legend.get_texts() if legend else [])]
+OWN = ("unified", "sac_rlpd", "mbrl")  # the paper's algorithm and its two parts
 
 
 def panel(fig, task):
     return fig.axes[TASKS.index(task)]
+
+
+def texts(fig, task):
+    return [text.get_text() for text in panel(fig, task).texts]
+
+
+def named(fig):
+    return [text.get_text() for text in fig.legends[0].get_texts() if text.get_text().strip()]
 
 
 def test_mean_and_interval_of_a_frame_small_enough_to_check():
@@ -48,20 +52,20 @@ def test_six_panels_in_the_papers_order_whatever_ran():
     ]
 
 
-def test_missing_seed_is_counted_in_the_legend():
-    fig = figure(*make_study(STUDY, missing={("hopper-200", "sac_rlpd", 1)}))
-    assert texts(panel(fig, "hopper-200")) == ["SAC, 4/5 seeds"]
-    assert texts(panel(fig, "ant-100")) == ["SAC, 5/5 seeds"]
+def test_missing_seed_is_counted_above_its_panel():
+    fig = figure(*make_study(STUDY, variants=OWN, missing={("hopper-200", "mbrl", 1)}))
+    assert texts(fig, "hopper-200") == ["5/5 seeds; MBRL 4/5"]
+    assert texts(fig, "ant-100") == ["5/5 seeds"]
 
 
 def test_task_without_runs_says_so():
     everything = {("ant-100", "sac_rlpd", seed) for seed in range(5)}
     tasks = ("ant-100", "hopper-200")
     fig = figure(*make_study(STUDY, tasks=tasks, missing=everything))
-    for task in TASKS:
-        said = [text.get_text() for text in panel(fig, task).texts]
-        assert said == ([] if task == "hopper-200" else ["n = 0"]), task
-    assert texts(panel(fig, "ant-100")) == ["SAC, 0/5 seeds"]
+    assert texts(fig, "hopper-200") == ["5/5 seeds"]
+    assert texts(fig, "ant-100") == ["0/5 seeds", "n = 0"]
+    for task in TASKS[2:]:
+        assert texts(fig, task) == ["not at this scale", "n = 0"], task
 
 
 def test_study_without_any_run_is_drawn_empty():
@@ -84,15 +88,12 @@ def test_archived_runs_and_runs_of_other_code_are_marked():
         STUDY, tasks=tasks, archive=("hopper-200", "ant-100"), other_code=("ant-100",)
     )
     fig = figure(frame, status)
-    assert texts(panel(fig, "hopper-200")) == ["SAC†, 5/5 seeds"]
-    assert texts(panel(fig, "ant-100")) == ["SAC†‡, 5/5 seeds"]
-    assert texts(panel(fig, "cartpole-200")) == ["SAC, 5/5 seeds"]
+    assert texts(fig, "hopper-200") == ["5/5† seeds"]
+    assert texts(fig, "ant-100") == ["5/5†‡ seeds"]
+    assert texts(fig, "cartpole-200") == ["5/5 seeds"]
     styles = {task: panel(fig, task).lines[0].get_linestyle() for task in tasks}
     assert styles == {"hopper-200": "--", "ant-100": "--", "cartpole-200": "-"}
-    in_legend = {t: panel(fig, t).get_legend().get_lines()[0].get_linestyle() for t in tasks}
-    assert in_legend == styles
-    legend = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert legend[2:] == ["† with archived runs", "‡ with runs of other code"]
+    assert {"† with archived runs", "‡ with runs of other code"} < set(named(fig))
 
 
 def test_run_that_stopped_early_is_a_shorter_curve():
@@ -115,13 +116,25 @@ def test_many_algorithms_are_named_once_and_keep_their_seeds():
         STUDY, variants=ALL_VARIANTS, num_seeds=2, missing={("ant-100", "td3", 0)}
     )
     fig = figure(frame, status)
-    named = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert named[: len(ALL_VARIANTS)] == [look(variant).name for variant in ALL_VARIANTS]
-    assert panel(fig, "ant-100").texts[0].get_text() == "2/2 seeds; TD3 1/2"
-    assert panel(fig, "hopper-200").texts[0].get_text() == "2/2 seeds"
+    names = [look(variant).name for variant in ALL_VARIANTS]
+    assert sorted(set(named(fig)) & set(names)) == sorted(names)
+    assert len(named(fig)) == len(names) + 2
+    assert texts(fig, "ant-100") == ["2/2 seeds; TD3 1/2"]
+    assert texts(fig, "hopper-200") == ["2/2 seeds"]
     colours = {look(variant).colour for variant in ALL_VARIANTS}
     solid = [line for line in panel(fig, "ant-100").lines if line.get_linestyle() == "-"]
     assert {line.get_color() for line in solid} == colours
+
+
+def test_names_stand_in_one_row_and_what_lines_mean_in_the_next():
+    fig = figure(*make_study(STUDY, variants=OWN, num_seeds=2))
+    fig.draw_without_rendering()
+    places = {t.get_text(): t.get_window_extent() for t in fig.legends[0].get_texts()}
+    rows = [round(places[look(variant).name].y0) for variant in OWN]
+    assert len(set(rows)) == 1
+    assert places["mean and 95% interval"].y1 < rows[0]
+    left = [places[look(variant).name].x0 for variant in OWN]
+    assert left == sorted(left)
 
 
 def test_nothing_overlaps_the_edge_of_the_page():

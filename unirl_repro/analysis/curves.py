@@ -138,7 +138,7 @@ def grid(curves: pd.DataFrame, end: int, num_points: int = NUM_POINTS) -> np.nda
     return np.linspace(0.0, end, cells + 1)
 
 
-def on_grid(curves: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
+def on_grid(curves: pd.DataFrame, edges: np.ndarray, window: float = 0.0) -> pd.DataFrame:
     """Put the curves of several seeds on one grid; episodes end at different steps.
 
     Parameters
@@ -147,6 +147,8 @@ def on_grid(curves: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
         Training episodes of one variant on one task: seed, env_step, return, length.
     edges : (P + 1,) array of float
         Edges of the cells, from `grid`.
+    window : float, default 0
+        Environment steps that a mean reaches back over where its cell is shorter than that.
 
     Returns
     -------
@@ -163,7 +165,7 @@ def on_grid(curves: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
        seed  env_step  return
     0     0      20.0     2.0
     """
-    parts = [_run_on_grid(run, edges) for _, run in curves.groupby("seed")]
+    parts = [_run_on_grid(run, edges, window) for _, run in curves.groupby("seed")]
     if not parts:
         return pd.DataFrame({"seed": [], "env_step": [], "return": []})
     points = pd.concat(parts, ignore_index=True)
@@ -171,12 +173,14 @@ def on_grid(curves: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
     return points.assign(env_step=points["env_step"].clip(upper=float(curves["env_step"].max())))
 
 
-def _run_on_grid(run: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
+def _run_on_grid(run: pd.DataFrame, edges: np.ndarray, window: float) -> pd.DataFrame:
     ends, areas = running_area(run)
     covered = np.clip(edges, ends[0], ends[-1])
-    width = np.diff(covered)
-    area = np.diff(np.interp(covered, ends, areas))
-    reached = width > 0
+    reached = np.diff(covered) > 0
+    right = covered[1:]
+    left = np.maximum(np.minimum(covered[:-1], right - window), ends[0])
+    width = right - left
+    area = np.interp(right, ends, areas) - np.interp(left, ends, areas)
     return pd.DataFrame(
         {
             "seed": run["seed"].iloc[0],

@@ -5,7 +5,7 @@ Colours are seaborn's colour-blind palette; markers differ too, so that no readi
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib as mpl
 import seaborn as sns
@@ -65,16 +65,35 @@ STYLE = {
 }
 
 
+# Variants that look like another one, and what their name says of them.
+LIKE = {"unified_high_entropy": ("unified", "high α")}
+SYMBOLS = {"entropy_coefficient": "α"}  # of the papers, where a name would be too long for a legend
+
+
 def look(variant: str) -> Look:
-    """Look of a variant; overrides (`cmlo@threshold=1.0`) keep that of what they override."""
-    name = variant.split("@")[0]
+    """Look of a variant: that of what it changes, if it changes one; its name says what.
+
+    Examples
+    --------
+    >>> look("sac_rlpd@entropy_coefficient=5.0").name
+    'SAC (α = 5.0)'
+    """
+    named, _, overrides = variant.partition("@")
+    name, change = LIKE.get(named, (named, ""))
+    changes = [change, *map(_setting, filter(None, overrides.split(",")))]
+    remark = ", ".join(filter(None, changes))
     if name not in LOOKS:
         allowed = ", ".join(sorted(LOOKS))
         raise ValueError(
             f"variant {variant!r} has no name and colour. Known: {allowed}. "
             "Add it to LOOKS in unirl_repro/analysis/style.py"
         )
-    return LOOKS[name]
+    return replace(LOOKS[name], name=f"{LOOKS[name].name} ({remark})") if remark else LOOKS[name]
+
+
+def _setting(override: str) -> str:
+    parameter, _, value = override.partition("=")
+    return f"{SYMBOLS.get(parameter, parameter.replace('_', ' '))} = {value}"
 
 
 def task_name(task: str) -> str:
@@ -98,8 +117,30 @@ def panels(count: int, columns: int = 3, panel_height: float = 2.0) -> tuple[Fig
     for spare in axes[count:]:
         spare.remove()
     for ax in axes[:count]:
-        sns.despine(ax=ax)
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-        ax.yaxis.set_major_locator(MaxNLocator(5))
+        _dress(ax)
     return fig, axes[:count]
+
+
+def panels_with_strips(
+    count: int, columns: int = 3, width: float = TEXT_WIDTH, row_height: float = 2.5
+) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """Make a figure of `count` panels, each above a low strip with the same steps; see `panels`."""
+    rows = -(-count // columns)
+    fig = Figure(figsize=(width, rows * row_height + 0.5), layout="constrained")
+    axes = fig.subplots(2 * rows, columns, squeeze=False, height_ratios=[3, 1] * rows)
+    pairs = list(zip(axes[::2].flat, axes[1::2].flat, strict=True))
+    for spare in (ax for pair in pairs[count:] for ax in pair):
+        spare.remove()
+    for panel, strip in pairs[:count]:
+        panel.sharex(strip)
+        _dress(panel)
+        _dress(strip)
+        panel.tick_params(labelbottom=False)
+    return fig, pairs[:count]
+
+
+def _dress(ax: Axes) -> None:
+    sns.despine(ax=ax)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.yaxis.set_major_locator(MaxNLocator(5))

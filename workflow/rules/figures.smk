@@ -74,6 +74,15 @@ rule table:
         " {params.option} > {log} 2>&1"
 
 
+rule unified_rl_fig4:  # its two halves are studies of their own
+    input:
+        expand(
+            f"results/{SCALE}/figures/unified_rl_fig4_{{side}}.{{suffix}}",
+            side=("left", "right"),
+            suffix=SUFFIXES["figure"],
+        ),
+
+
 rule figures:
     input:
         expand("results/{scale}/figures/{study}.pdf", scale=SCALE, study=FIGURES),
