@@ -183,6 +183,22 @@ DEVIATIONS: dict[str, Deviation] = {
         "these.",
     ),
     # --- U: Unified RL
+    "U11": Deviation(
+        "The fraction of model-free episodes",
+        "unified_rl does not say over how many episodes it takes the fraction of Figure 3, nor "
+        "whether random and forced ones count. At each point of the grid we take the episodes of its "
+        "cell, or the ten before it where a cell holds fewer (one in ten is forced), leave out the "
+        "random ones at the start, and draw the fraction with forced episodes and without: then they "
+        "count as what the test chose, model-based. Intervals are Student's, as for returns, and may "
+        "reach beyond 0 and 1.",
+    ),
+    "U12": Deviation(
+        "The figure of gaps",
+        "It is not in unified_rl. Smallest, largest, median and quartiles over the masks are those "
+        "of each episode's test, over masks whose rollouts are finite; each is averaged over the "
+        "windows of Figure 3 and over seeds. An episode without a finite gap counts in no average "
+        "but in the share proven, as not proven.",
+    ),
     "U18": Deviation(
         "Data to a level",
         "unified_rl says that Unified RL needs 57% of the data of SAC for 80% of SAC's maximum, "
