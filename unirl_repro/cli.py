@@ -192,7 +192,9 @@ def report(scale: ScaleOption, partial: PartialOption = False) -> None:
         statuses = [places.status(study) for study in studies]
         tables = [n for n, study in studies.items() if study.kind == "table"]
         csvs = [places.built / "tables" / f"{n}.csv" for n in tables]
-        pieces.write_macros(scale, statuses, csvs, places.built / "macros.tex")
+        figures = [n for n, study in studies.items() if study.kind == "figure"]
+        drawn = [places.built / "figures" / f"{n}.csv" for n in figures]
+        pieces.write_macros(scale, statuses, csvs, places.built / "macros.tex", drawn)
         pieces.write_what_ran(statuses, places.built / "what_ran.tex")
         pieces.write_environment(manifests(statuses, places), places.built / "environment.tex")
         pieces.write_deviations(places.built / "deviations.tex")

@@ -25,6 +25,7 @@ from unirl_repro.analysis.frames import Status
 from unirl_repro.analysis.latex import escape, macro_name, newcommand
 from unirl_repro.analysis.statistics import NUM_RESAMPLES, SIGNIFICANCE
 from unirl_repro.analysis.style import look
+from unirl_repro.analysis.thirds import thirds_tex
 from unirl_repro.deviations import DEVIATIONS
 from unirl_repro.envs.table import rows  # the task list: imports no environment
 from unirl_repro.files import write_bytes, write_text
@@ -46,7 +47,13 @@ class ReportError(RuntimeError):
     """The PDF could not be made; the text says why and what to do."""
 
 
-def write_macros(scale: str, statuses: Sequence[Path], tables: Sequence[Path], out: Path) -> None:
+def write_macros(
+    scale: str,
+    statuses: Sequence[Path],
+    tables: Sequence[Path],
+    out: Path,
+    figures: Sequence[Path] = (),
+) -> None:
     r"""Write a macro for each number that the prose may use.
 
     Parameters
@@ -63,6 +70,8 @@ def write_macros(scale: str, statuses: Sequence[Path], tables: Sequence[Path], o
         made with several images or versions, else nothing; a number of a table has
         ``\<Study><Statistic><Variant>[<Task>]``, with ``Published`` and so on behind it.
         ``\ShortRuns`` says how far runs went that stopped before their budget.
+    figures : sequence of Path
+        figures/<study>.csv of each figure; ``\<Study>Thirds`` is a table of its curves in numbers.
     """
     macros = {
         "Scale": escape(scale),
@@ -78,6 +87,8 @@ def write_macros(scale: str, statuses: Sequence[Path], tables: Sequence[Path], o
         macros |= _status_macros(status)
     for path in tables:
         macros |= _table_macros(path.stem, pd.read_csv(path))
+    for path in figures:
+        macros[macro_name(path.stem, "thirds")] = thirds_tex(pd.read_csv(path))
     lines = [newcommand(name, content) for name, content in macros.items()]
     _write(out, lines)
 

@@ -7,6 +7,9 @@ rule report_pieces:
             f"{BUILT}frames/{{study}}.json", study=CONFIG.studies, allow_missing=True
         ),
         tables=expand(f"{BUILT}tables/{{study}}.csv", study=TABLES, allow_missing=True),
+        figures=expand(
+            f"{BUILT}figures/{{study}}.csv", study=FIGURES, allow_missing=True
+        ),
         tasks="unirl_repro/envs/tasks.py",
         image=IN_IMAGE,
     output:
