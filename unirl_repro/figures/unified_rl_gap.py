@@ -1,7 +1,7 @@
 """The gap that decides who acts in unified_rl, through training: an extra figure, not the paper's.
 
 For each sample of the model (dropout mask) the gap is the return that it promises the model-based
-policy, minus SAC's; model-based episodes need all of them above zero (Eq. 3).
+policy, minus SAC's; model-based episodes need all of them above zero (Eq. 3). Deviation U12.
 """
 
 import numpy as np
