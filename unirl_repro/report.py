@@ -143,6 +143,9 @@ def _span(shares: Sequence[float]) -> str:
 
 
 def _table_macros(study: str, rows: pd.DataFrame) -> dict[str, str]:
+    """Of tables that list statistics by variant and task; others name their numbers themselves."""
+    if not {"statistic", "variant", "against", "task"} <= set(rows.columns):
+        return {}
     numbers = ("value", "low", "high", "published", "published_interval", "difference")
     macros: dict[str, str] = {}
     for row in rows.fillna({"against": ""}).to_dict("records"):
