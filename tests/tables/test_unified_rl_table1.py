@@ -256,3 +256,30 @@ def test_what_has_no_place_is_refused(column, value):
 def test_csv_columns_do_not_depend_on_what_ran():
     few, many = make_study(STUDY, tasks=(HOPPER,)), study_of({"unified": [1.0], "mbrl": [2.0]})
     pd.testing.assert_index_equal(rows(*few).columns, rows(*many).columns)
+
+
+def calibrated(frame, status, *variants):
+    """The same study, with Hopper's budget inferred from these published rows."""
+    entry = {"steps": BUDGET, "status": "inferred", "calibrated_on": list(variants)}
+    return frame, status | {"entries": {HOPPER: entry}}
+
+
+def test_row_that_the_budget_was_calibrated_on_is_marked_and_not_tested():
+    study = calibrated(*study_of({"sac_rlpd": [1.0, 2.0], "mbrl": [3.0, 4.0]}, "paper"), "sac_rlpd")
+    table = rows(*study)
+    for variant, expected in {"sac_rlpd": True, "max(mbrl,sac_rlpd)": True, "mbrl": False}.items():
+        row = cell(table, variant)
+        assert row["calibrated"] == expected
+        assert row["comparable"] != expected
+        assert np.isnan(row["p_published"]) == expected
+    assert statistic(table, "tasks_that_differ_from_published", "sac_rlpd")["num_tasks"] == 0
+    assert statistic(table, "tasks_that_differ_from_published", "mbrl")["num_tasks"] == 1
+    set_table = tex(table, study[1])
+    seeds = dict(re.findall(r"^(SAC|MBRL) & .*? & (2/2.*?) &", set_table, re.MULTILINE))
+    assert seeds == {"SAC": r"2/2$^\P$", "MBRL": "2/2"}
+    assert r"$^\P$ Calibrated" in set_table
+
+
+def test_calibration_on_a_row_that_did_not_run_needs_no_note():
+    study = calibrated(*study_of({"sac_rlpd": [1.0, 2.0]}, "paper"), "td3")
+    assert r"$^\P$" not in tex(rows(*study), study[1])

@@ -14,6 +14,7 @@ import pandas as pd
 from unirl_repro.analysis import latex
 from unirl_repro.analysis.curves import training_averages
 from unirl_repro.analysis.frames import AVERAGE, Status, marks, reached, seeds_of
+from unirl_repro.analysis.settings import is_calibrated
 from unirl_repro.analysis.statistics import (
     SIGNIFICANCE,
     Estimate,
@@ -41,7 +42,7 @@ VARIANTS = (OURS, "sac_rlpd", "mbrl", BETTER_PART, "alm", "ddpg", "svg", "td3", 
 COLUMNS = [
     *("part", "statistic", "task", "variant", "against", "value", "low", "high"),
     *("num_seeds", "num_planned", "num_tasks", "reached", "marks"),
-    *("published", "published_interval", "difference", "comparable"),
+    *("published", "published_interval", "difference", "calibrated", "comparable"),
     *("p_published", "p_published_holm"),
     *("bold", "asterisk", "published_bold", "published_asterisk"),
     *("p_student", "p_welch", "p_holm"),
@@ -64,7 +65,8 @@ def rows(frame: pd.DataFrame, status: Status) -> pd.DataFrame:
         Columns `COLUMNS`, empty where one does not apply: in part `returns` each of the ten
         published rows on each task, in `averages` and `robust` one row a statistic. A cell of ours
         is `comparable` with the published one, and tested against it, if its runs have the length
-        of scale paper: the average is over all of training, and so another one for shorter runs.
+        of scale paper: the average is over all of training, and so another one for shorter runs;
+        and if that length is not `calibrated` on the published one itself.
 
     Raises
     ------
@@ -150,7 +152,8 @@ def _row(
     mine, printed = mine or missing, printed or missing
     parts = PARTS if variant == BETTER_PART else (variant,)
     share = reached(status, task, parts) if mine.num_seeds else np.nan
-    comparable = status["scale"] == "paper" and share == 1
+    calibrated = any(is_calibrated(status, task, part) for part in parts)
+    comparable = status["scale"] == "paper" and share == 1 and not calibrated
     against = t_test(mine, printed, equal_variance=False) if comparable else np.nan
     return {
         "part": "returns",
@@ -167,6 +170,7 @@ def _row(
         "published_interval": printed.half_width,
         "reached": share,
         "difference": mine.mean - printed.mean,
+        "calibrated": calibrated,
         "comparable": comparable,
         "p_published": against,
     }
@@ -308,8 +312,9 @@ def _block_tex(task: str, rows: pd.DataFrame, status: Status) -> str:
 
 def _cells(row: Mapping[Any, Any]) -> list[str]:
     ran = np.isfinite(row["value"])
-    short = "§" if row["reached"] < 1 else ""
-    seeds = f"{row['num_seeds']:.0f}/{row['num_planned']:.0f}{latex.escape(row['marks'] + short)}"
+    marked = row["marks"] + ("§" if row["reached"] < 1 else "")
+    marked += "¶" if ran and row["calibrated"] else ""
+    seeds = f"{row['num_seeds']:.0f}/{row['num_planned']:.0f}{latex.escape(marked)}"
     half = row["high"] - row["value"]
     published = (row["published"], row["published_interval"])
     return [
@@ -393,6 +398,8 @@ def _notes_tex(rows: pd.DataFrame) -> str:
     notes += ["‡ Holds runs recorded with other code."] if "‡" in used else []
     short = returns[returns["reached"] < 1]
     notes += [_short_note(short)] if len(short) else []
+    if returns["calibrated"].any():
+        notes.append("¶ Calibrated: its budget was inferred from the published row; not tested.")
     return latex.escape(" ".join(notes))
 
 
