@@ -177,6 +177,27 @@ def table(study: StudyOption, scale: ScaleOption, partial: PartialOption = False
 
 
 @app.command()
+def claims(scale: ScaleOption, partial: PartialOption = False, as_json: JsonOption = False) -> None:
+    """Decide each claim of paper/claims.yaml from a scale's frames, as claims.json and claims.tex.
+
+    Example: unirl-repro claims --scale paper --partial
+    """
+    from unirl_repro.campaign import claims as register
+    from unirl_repro.campaign.site import submitted_site
+    from unirl_repro.config import load_config
+
+    places = places_of(scale, partial)
+    with messages(ValueError):
+        found = register.decide(load_config(CONFIG), places, submitted_site())
+        files = register.write(found, places)
+    if as_json:
+        typer.echo(files[0].read_text(), nl=False)
+    else:
+        register.show(found)
+        typer.echo("\n".join(map(str, files)))
+
+
+@app.command()
 def report(scale: ScaleOption, partial: PartialOption = False) -> None:
     """Write the report's generated pieces: macros, what ran, tasks, environment, deviations.
 

@@ -227,12 +227,30 @@ DEVIATIONS: dict[str, Deviation] = {
         "updates are the most of it, so this is an upper bound close to them. Where a run is "
         "missing, the speed measured beforehand (resources/speeds.csv) stands in.",
     ),
+    "U17": Deviation(
+        "What decides a claim",
+        "Words such as comparable, at least matches and equal need a margin: 5% of the range of "
+        "the task's printed rows in Table 1 (of Ant's, for Ant with distractors). At least as good "
+        "is non-inferiority: the {confidence} interval of the difference lies above minus the margin. "
+        "Better is a significant difference; it is refuted where the interval excludes an advantage "
+        "of the margin. Holm's correction is over the comparisons of a claim, for and against it "
+        "each apart, though the paper corrects nothing.",
+    ),
     "U18": Deviation(
         "Data to a level",
         "unified_rl says that Unified RL needs 57% of the data of SAC for 80% of SAC's maximum, "
         "not how either was read off. We take the mean curves over seeds on the common grid, the "
         "highest point of SAC's, and the first step at which each curve is at 80% of it; the "
         "interval resamples the seeds of both, {num_resamples} times, maximum and all.",
+    ),
+    "U19": Deviation(
+        "Words about time and shares",
+        "Early is the first quarter of training, late its last tenth (last quarter in Figure 3). A "
+        "significant fraction of episodes is a quarter, almost exclusively nine in ten, exclusively "
+        "nineteen in twenty after the first tenth of training, predominantly a half, a mixture "
+        "between one and nine in ten; episodes that were random or forced are not counted. An agent "
+        "fails to learn if, late, it gains less than a tenth of the range (U17) over its own random "
+        "episodes. To perform well on a task is to be no worse than the best by the margin.",
     ),
     # --- P: the report
     "P1": Deviation(

@@ -56,6 +56,20 @@ scales:
   quick: *tiny
   paper: *tiny
 """
+# On runs that every such experiment has.
+CLAIMS = """
+claims:
+  unified_rl_tiny:
+    document: unified_rl
+    where: nowhere
+    claim: Nothing is learnt.
+    runs:
+      - {study: unified_rl_fig2, tasks: [walker2d-100], variants: [sac_rlpd], seeds: 1}
+    test:
+      name: fails
+      parameters: {variant: sac_rlpd, margin: 0.1, window: [0.5, 1.0]}
+      rule: Gains less than {margin:.0%}.
+"""
 USER = '''"""An algorithm that uses SAC."""
 
 from unirl_repro.agents.sac import SAC
@@ -131,6 +145,7 @@ class Checkout:
         for name in FILES:
             shutil.copy(ROOT / name, folder / name)
         checkout.write("config.yaml", EXPERIMENT)
+        checkout.write("paper/claims.yaml", CLAIMS)
         checkout.write("unirl_repro/agents/user.py", USER)
         checkout.write("unirl_repro/agents/idle.py", IDLE)
         start = "ALGORITHMS: dict[str, Algorithm] = {"

@@ -33,6 +33,11 @@ def test_a_failing_run_stops_neither_the_others_nor_the_partial_report(checkout:
     assert status["missing"] == [{"task": "walker2d-100", "variant": "mbrl", "seed": 1}]
     # The stand-in for LaTeX makes the report of its section on what ran.
     assert "1/2" in (checkout.folder / "results" / "smoke" / "paper_partial.pdf").read_text()
+    claims = json.loads((built / "claims.json").read_text())
+    assert [(c["id"], c["verdict"]) for c in claims] == [
+        ("unified_rl_tiny", "not decidable at this scale")
+    ]
+    assert claims[0]["runs"]["there"] == 1
     assert checkout.planned("paper_partial") == set()
 
 

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
+from unirl_repro.analysis import claims_register
 from unirl_repro.campaign import plan, retry
 from unirl_repro.campaign.places import Places, check_format
 from unirl_repro.campaign.planned import settings_hash
@@ -46,6 +47,7 @@ FIGURES = [
     study for study, content in CONFIG.studies.items() if content.kind == "figure"
 ]
 TABLES = [study for study, content in CONFIG.studies.items() if content.kind == "table"]
+CLAIMED = claims_register.studies(claims_register.load_register(CONFIG))
 PUBLISHED = glob("resources/reference/*.csv")
 
 RUN = "results/{scale}/runs/{task}/{variant}/seed{seed}"
@@ -163,10 +165,15 @@ def study_labels(wildcards):
     return {"study": wildcards.study, "scale": wildcards.scale, "runs": runs}
 
 
+def claims_labels(wildcards):
+    runs = "finished" if wildcards.part else "all"
+    return {"claims": "all", "scale": wildcards.scale, "runs": runs}
+
+
 def report_inputs(part):
     """All that goes into the report of the configured scale."""
     built = f"results/{SCALE}/{part}"
-    pieces = ("macros", "what_ran", "environment", "deviations", "tasks")
+    pieces = ("macros", "claims", "what_ran", "environment", "deviations", "tasks")
     return {
         "sources": [p for p in glob("paper/**", recursive=True) if Path(p).is_file()],
         "pieces": [f"{built}{piece}.tex" for piece in pieces],

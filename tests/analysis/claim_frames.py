@@ -1,0 +1,197 @@
+"""Runs that a claim must be decided on: for it, against it, or leaving it open.
+
+A world is made for a test and its parameters, so a claim that uses a test on other tasks, windows
+or margins is met by worlds of its own. A test without worlds here is a KeyError.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from tests.analysis.frame_maker import curve_of
+from unirl_repro.analysis.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED
+from unirl_repro.analysis.claims_evidence import published_ranges
+from unirl_repro.analysis.claims_register import Claim, Selection, Shares, parameters
+from unirl_repro.analysis.frames import RecordedRun, StudyPlan, build_frame, load_published
+
+PUBLISHED = load_published("unified_rl_table1")
+RANGES = published_ranges(PUBLISHED)
+NUM_EPISODES, NUM_RANDOM = 400, 20
+NUM_SEEDS = 5
+TIME = (np.arange(NUM_EPISODES) + 0.5) / NUM_EPISODES  # of an episode, as a share of training
+OFFSETS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # of the seeds
+
+
+@dataclass(frozen=True)
+class World:
+    """How every run goes.
+
+    Attributes
+    ----------
+    level : function of (task, variant, time)
+        Normalised return along training, the same for all seeds.
+    spread : float
+        Half the distance between the best and the worst seed.
+    model_based : function of time
+        Share of the episodes in which MBRL acts.
+    share_spread : float
+        Of that share between seeds.
+    """
+
+    level: Callable[[str, str, np.ndarray], np.ndarray]
+    spread: float = 0.005
+    model_based: Callable[[np.ndarray], np.ndarray] = field(default=lambda time: 0 * time + 0.5)
+    share_spread: float = 0.0
+
+
+def planned(claim: Claim) -> Claim:
+    """The claim as it will be once everything that it needs is planned by a study."""
+    runs = [s.model_copy(update={"study": s.study or "unified_rl_later"}) for s in claim.runs]
+    if claim.absent:
+        runs = [Selection(study=runs[0].study, tasks=claim.tasks, variants=claim.variants)]
+    return claim.model_copy(update={"runs": runs, "absent": []})
+
+
+def world(claim: Claim, outcome: str) -> World:
+    assert claim.test is not None
+    how = parameters(claim.test)
+    return WORLDS[claim.test.name](how, outcome)
+
+
+def make(
+    claim: Claim,
+    how: World,
+    scale: str = "paper",
+    missing: Callable[[str, str, int], bool] = lambda task, variant, seed: False,
+    reached: Callable[[str, str, int], float] = lambda task, variant, seed: 1.0,
+) -> tuple[Mapping[str, pd.DataFrame], Mapping[str, dict]]:
+    """Frames and statuses by study; a claim's selections of one study are one plan."""
+    frames, statuses = {}, {}
+    for study in dict.fromkeys(str(s.study) for s in claim.runs):
+        parts = [s for s in claim.runs if str(s.study) == study]
+        keys = [
+            (task, variant, seed)
+            for part in parts
+            for task in part.tasks
+            for variant in part.variants
+            for seed in range(NUM_SEEDS)
+        ]
+        budget = {task: NUM_EPISODES * int(task.split("-")[1]) for task, *_ in keys}
+        runs = [RecordedRun(_curve(how, *key, reached(*key))) for key in keys if not missing(*key)]
+        plan = StudyPlan(study, scale, budget, tuple(keys))
+        frames[study], statuses[study] = build_frame(plan, runs, load_published(study))
+    return frames, statuses
+
+
+def _curve(how: World, task: str, variant: str, seed: int, reached: float) -> pd.DataFrame:
+    horizon = int(task.split("-")[1])
+    span = RANGES[task.replace("_distractors", "")]
+    returns = span * (how.level(task, variant, TIME) + how.spread * OFFSETS[seed])
+    rng = np.random.default_rng(seed)
+    returns += span * 0.001 * rng.normal(size=NUM_EPISODES)
+    curve = curve_of(returns, [horizon] * NUM_EPISODES, task=task, variant=variant, seed=seed)
+    share = np.clip(how.model_based(TIME) + how.share_spread * OFFSETS[seed], 0, 1)
+    due = np.floor(np.cumsum(share)) > np.floor(np.cumsum(share) - share)
+    policy = np.where(due, "mbrl", "sac").astype(object)
+    policy[9::10] = "sac_forced"
+    policy[:NUM_RANDOM] = "random"
+    return curve.assign(policy=policy).iloc[: round(reached * NUM_EPISODES)]
+
+
+def _started(time: np.ndarray) -> np.ndarray:
+    return time * NUM_EPISODES > NUM_RANDOM
+
+
+def _constant(ahead: Mapping[str, float], spread: Mapping[str, float]):
+    """`ours` is ahead of the others by so much, at any time."""
+
+    def make_world(how, outcome):
+        def level(task, variant, time):
+            return 0 * time + (ahead[outcome] if variant == how.ours else 0.0)
+
+        return World(level, spread[outcome])
+
+    return make_world
+
+
+def _crossing(how, outcome):
+    sign = {SUPPORTED: 1.0, NOT_SUPPORTED: -1.0, INCONCLUSIVE: 0.03}[outcome]
+
+    def level(task, variant, time):
+        return sign * (np.where(time < 0.5, 0.5, 0.0) if variant == how.early else 0 * time + 0.2)
+
+    return World(level, 0.5 if outcome == INCONCLUSIVE else 0.005)
+
+
+def _gain(gains: Mapping[str, float]):
+    def make_world(how, outcome):
+        def level(task, variant, time):
+            return gains[outcome] * how.margin * _started(time)
+
+        return World(level)
+
+    return make_world
+
+
+def _drop(how, outcome):
+    drops = {SUPPORTED: (0.1, 0.5), NOT_SUPPORTED: (0.5, 0.1), INCONCLUSIVE: (0.2, 0.25)}[outcome]
+
+    def level(task, variant, time):
+        drop = drops[0] if variant == how.ours else drops[1]
+        return 0 * time + 1 - (drop if task == how.changed else 0.0)
+
+    return World(level, 0.3 if outcome == INCONCLUSIVE else 0.005)
+
+
+def _shares(how: Shares, outcome: str) -> World:
+    """Inside all bounds, outside one, or with seeds on both sides of one."""
+
+    def model_based(time):
+        low, high = np.zeros_like(time), np.ones_like(time)
+        for c in how.conditions:
+            inside = (time > c.window[0]) & (time <= c.window[1])
+            upper = c.at_most is not None if c.policy == "mbrl" else c.at_least is not None
+            bound = c.at_least if c.at_most is None else c.at_most
+            bound = bound if c.policy == "mbrl" else 1 - bound
+            side = high if upper else low
+            side[inside] = bound
+        middle = np.where(low > 0.9, (low + 1) / 2, np.where(low > 0, (low + high) / 2, high / 2))
+        if outcome == SUPPORTED:
+            return middle
+        edge = np.where(low > 0, low, high)
+        away = np.where(low > 0, -0.5 * low, 0.5 * (1 - high))
+        return edge + (away if outcome == NOT_SUPPORTED else 0)
+
+    # Half of the seeds above the bound, the other half below.
+    spread = 0.04 if outcome == INCONCLUSIVE else 0.0
+    return World(lambda task, variant, time: 0 * time, model_based=model_based, share_spread=spread)
+
+
+def _to_level(how, outcome):
+    ends = {SUPPORTED: 0.3, NOT_SUPPORTED: 0.58, INCONCLUSIVE: 0.45}[outcome]
+
+    def level(task, variant, time):
+        return np.minimum(1, time / (ends if variant == how.ours else 0.6))
+
+    return World(level, 0.5 if outcome == INCONCLUSIVE else 0.005)
+
+
+AHEAD = {SUPPORTED: 0.3, NOT_SUPPORTED: -0.1, INCONCLUSIVE: 0.03}
+WIDE = {SUPPORTED: 0.005, NOT_SUPPORTED: 0.005, INCONCLUSIVE: 0.3}
+WORLDS: dict[str, Callable[..., World]] = {
+    "better": _constant(AHEAD, WIDE),
+    "better_mostly": _constant(AHEAD, WIDE),
+    "better_average": _constant(AHEAD, {**WIDE, INCONCLUSIVE: 0.6}),
+    "good_everywhere": _constant(AHEAD, WIDE),
+    "no_worse": _constant({SUPPORTED: 0.0, NOT_SUPPORTED: -0.3, INCONCLUSIVE: -0.05}, WIDE),
+    "equal": _constant({SUPPORTED: 0.0, NOT_SUPPORTED: 0.3, INCONCLUSIVE: 0.05}, WIDE),
+    "overtaken": _crossing,
+    "learns": _gain({SUPPORTED: 4.0, NOT_SUPPORTED: 0.0, INCONCLUSIVE: 1.0}),
+    "fails": _gain({SUPPORTED: 0.0, NOT_SUPPORTED: 4.0, INCONCLUSIVE: 1.0}),
+    "loses_less": _drop,
+    "shares": _shares,
+    "data_to_level": _to_level,
+    "overhead": _to_level,
+}

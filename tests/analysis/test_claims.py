@@ -1,0 +1,246 @@
+"""Each claim of the register on runs that are for it, against it, or leave it open."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.analysis.claim_frames import PUBLISHED, World, make, planned, world
+from unirl_repro.analysis.claims import (
+    CONSTANTS,
+    INCONCLUSIVE,
+    NOT_DECIDABLE,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    conclude,
+    evaluate,
+)
+from unirl_repro.analysis.claims_evidence import Finding
+from unirl_repro.analysis.claims_register import PARAMETERS, load_register, sentence
+from unirl_repro.analysis.claims_tests import TESTS
+from unirl_repro.config import load_config
+
+ROOT = Path(__file__).parents[2]
+CONFIG = load_config(ROOT / "config.yaml")
+REGISTER = load_register(CONFIG, ROOT / "paper" / "claims.yaml")
+TESTED = [name for name, claim in REGISTER.items() if claim.test is not None]
+UNTESTED = [name for name in REGISTER if name not in TESTED]
+# What needs nothing but runs that the studies plan.
+PLANNED = [n for n in TESTED if not REGISTER[n].absent and all(s.study for s in REGISTER[n].runs)]
+BEATS = "unified_rl_beats_both_on_four"
+EARLY = "unified_rl_rapid_as_mbrl"
+
+
+def decided(name, claim, how, scale="paper", **ragged):
+    return evaluate(name, claim, *make(claim, how, scale, **ragged), PUBLISHED, scale)
+
+
+def test_every_test_has_parameters_and_every_claim_stands_somewhere():
+    assert set(TESTS) == set(PARAMETERS)
+    assert len(REGISTER) > 12
+    assert set(CONFIG.studies) >= {s.study for c in REGISTER.values() for s in c.runs if s.study}
+    assert {claim.test.name for claim in REGISTER.values() if claim.test} == set(TESTS)
+
+
+@pytest.mark.parametrize("outcome", [SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE])
+@pytest.mark.parametrize("name", TESTED)
+def test_a_claim_is_decided_as_its_runs_are(name, outcome):
+    claim = planned(REGISTER[name])
+    found = decided(name, claim, world(claim, outcome))
+    assert found["verdict"] == outcome, found["numbers"]
+    assert found["numbers"]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize("scale", ["smoke", "quick"])
+@pytest.mark.parametrize("name", TESTED)
+def test_a_small_scale_decides_nothing(name, scale):
+    claim = planned(REGISTER[name])
+    found = decided(name, claim, world(claim, SUPPORTED), scale)
+    assert found["verdict"] == NOT_DECIDABLE
+    assert f"scale {scale}" in found["why"]
+    assert found["numbers"]  # shown all the same
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_planned_claim_without_runs_is_open(name):
+    claim = REGISTER[name]
+    found = decided(name, claim, world(claim, SUPPORTED), missing=lambda *run: True)
+    assert found["verdict"] == INCONCLUSIVE
+    assert "for lack of two seeds" in found["why"]
+    planned_runs = found["runs"]["planned"]
+    assert f"{planned_runs} of {planned_runs} runs missing" in found["why"]
+
+
+@pytest.mark.parametrize("name", [n for n in TESTED if n not in PLANNED])
+def test_a_claim_whose_runs_nobody_plans_is_not_decidable_and_says_why(name):
+    claim = REGISTER[name]
+    studies = {s.study for s in claim.runs if s.study}
+    frames, statuses = make(planned(claim), world(claim, SUPPORTED))
+    found = evaluate(
+        name,
+        claim,
+        {study: frames[study] for study in studies},
+        {study: statuses[study] for study in studies},
+        PUBLISHED,
+        "paper",
+    )
+    assert found["verdict"] == NOT_DECIDABLE
+    expected = ", ".join(claim.absent) if claim.absent else "no study plans the runs"
+    assert expected in found["why"]
+
+
+@pytest.mark.parametrize("name", UNTESTED)
+def test_a_claim_without_a_test_says_what_it_would_need(name):
+    claim = REGISTER[name]
+    found = evaluate(name, claim, {}, {}, PUBLISHED, "paper")
+    assert found["verdict"] == NOT_DECIDABLE
+    assert claim.untestable in found["why"]
+    assert (found["numbers"], found["printed_verdict"]) == ([], None)
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_a_rule_names_each_parameter_that_a_number_hangs_on(name):
+    rule = REGISTER[name].test
+    sentence(rule, CONSTANTS)
+    bounds = [key for key in ("margin", "share", "claimed", "window") if key in rule.parameters]
+    for key in (*bounds, "significance"):
+        assert f"{{{key}" in rule.rule, f"{name}: its rule does not say {key}"
+    for i, condition in enumerate(rule.parameters.get("conditions", [])[:2]):
+        bound = "at_least" if "at_least" in condition else "at_most"
+        assert f"conditions[{i}][{bound}]" in rule.rule
+
+
+def test_missing_seeds_are_named_and_two_are_enough():
+    claim = REGISTER[BEATS]
+
+    def missing(task, variant, seed):
+        return (task, variant) == ("ant-100", "mbrl") and seed > 1
+
+    found = decided(BEATS, claim, world(claim, SUPPORTED), missing=missing)
+    assert found["verdict"] == SUPPORTED
+    assert "3 of 60 runs missing (ant-100/mbrl/seed2, " in found["why"]
+    assert found["runs"]["there"] == 57
+
+
+def test_one_seed_is_too_few():
+    claim = REGISTER[BEATS]
+    found = decided(BEATS, claim, world(claim, SUPPORTED), missing=lambda t, v, seed: seed > 0)
+    assert found["verdict"] == INCONCLUSIVE
+    assert {number["p_for"] for number in found["numbers"]} == {None}
+
+
+def test_short_runs_leave_a_claim_about_all_of_training_open_and_one_about_its_start_not():
+    def half(task, variant, seed):
+        return 0.5
+
+    whole = decided(BEATS, REGISTER[BEATS], world(REGISTER[BEATS], SUPPORTED), reached=half)
+    assert whole["verdict"] == INCONCLUSIVE
+    assert "60 of 60 runs stop before" in whole["why"]
+    assert "50% to 50% of the budget, needed is 100%" in whole["why"]
+    start = decided(EARLY, REGISTER[EARLY], world(REGISTER[EARLY], SUPPORTED), reached=half)
+    assert start["verdict"] == SUPPORTED
+    assert len(start["runs"]["short"]) == start["runs"]["planned"]
+
+
+def test_runs_that_stop_before_the_start_is_over_leave_that_open_too():
+    claim = REGISTER[EARLY]
+    found = decided(EARLY, claim, world(claim, SUPPORTED), reached=lambda *run: 0.2)
+    assert found["verdict"] == INCONCLUSIVE
+    assert "20% to 20% of the budget, needed is 25%" in found["why"]
+
+
+def test_the_verdict_on_table_1_is_students_test():
+    claim = REGISTER[BEATS]
+    frames, statuses = make(claim, world(claim, SUPPORTED))
+    rows = frames["unified_rl_table1"]
+    rows = rows[(rows["task"] == "hopper-200") & (rows["kind"] == "train")]
+    seeds = {v: g.groupby("seed")["return"].mean() for v, g in rows.groupby("variant")}
+    best = max((seeds["sac_rlpd"], seeds["mbrl"]), key=np.mean)
+    found = evaluate(BEATS, claim, frames, statuses, PUBLISHED, "paper")
+    number = next(n for n in found["numbers"] if n["what"] == "hopper-200")
+    expected = stats.ttest_ind(seeds["unified"], best)
+    assert number["p_for"] == pytest.approx(expected.pvalue, rel=1e-6)
+    welch = stats.ttest_ind(seeds["unified"], best, equal_var=False)
+    assert number["also"]["p_welch"] == pytest.approx(welch.pvalue, rel=1e-6)
+    low, high = expected.confidence_interval()
+    assert [number["low"], number["high"]] == pytest.approx([low / 208.7, high / 208.7])
+
+
+def test_forced_and_random_episodes_are_no_choices():
+    name = "unified_rl_high_entropy_only_mbrl"
+    claim = REGISTER[name]
+    always = World(lambda task, variant, time: 0 * time, model_based=lambda time: 0 * time + 1)
+    found = decided(name, claim, always)
+    assert found["numbers"][0]["effect"] == 1.0  # though one episode in ten was SAC's
+    assert found["verdict"] == SUPPORTED
+
+
+def finding(p_for, p_against=1.0):
+    return Finding("x", 0.0, 0.0, 0.0, "factor", p_for, p_against, 5)
+
+
+@pytest.mark.parametrize(
+    ("findings", "majority", "expected"),
+    [
+        ([finding(0.01), finding(0.04)], False, SUPPORTED),
+        ([finding(0.03), finding(0.04)], False, INCONCLUSIVE),  # 0.06 by Holm
+        ([finding(0.001), finding(1.0, 0.001)], False, NOT_SUPPORTED),
+        ([finding(1.0, 0.03), finding(1.0, 0.2)], False, INCONCLUSIVE),
+        ([finding(0.001, 0.001)], False, NOT_SUPPORTED),
+        ([finding(0.001), finding(np.nan, np.nan)], False, INCONCLUSIVE),
+        ([finding(0.001), finding(0.001), finding(1.0, 0.001)], True, SUPPORTED),
+        ([finding(0.001), finding(1.0, 0.001), finding(0.5, 0.5)], True, INCONCLUSIVE),
+        ([finding(1.0, 0.001), finding(1.0, 0.001), finding(0.001)], True, NOT_SUPPORTED),
+    ],
+)
+def test_findings_amount_to_a_verdict_by_holm(findings, majority, expected):
+    assert conclude(findings, majority=majority).verdict == expected
+
+
+# What Table 1 says by itself.
+PRINTED_VERDICTS = {
+    BEATS: "the printed numbers support it",  # its four asterisks
+    "unified_rl_average_above_better_part": "the printed numbers support it",
+    "unified_rl_highest_average": "the printed numbers support it",
+    "unified_rl_only_one_good_everywhere": "the printed numbers do not support it",
+    "unified_rl_overhead": "the printed numbers support it",
+    "unified_rl_data_to_level": None,  # printed without an interval
+    "unified_rl_data_efficiency": None,
+    "unified_rl_switches_to_model_free": None,
+}
+
+
+@pytest.mark.parametrize("name", PRINTED_VERDICTS)
+def test_printed_numbers_are_judged_by_the_same_test(name):
+    claim = REGISTER[name]
+    found = decided(name, planned(claim), world(claim, NOT_SUPPORTED))
+    assert found["printed_verdict"] == PRINTED_VERDICTS[name]
+
+
+def test_on_walker_unified_rl_is_far_from_the_best_that_is_printed():
+    name = "unified_rl_only_one_good_everywhere"
+    claim = REGISTER[name]
+    found = decided(name, planned(claim), world(claim, SUPPORTED))
+    wrong = [n for n in found["printed_numbers"] if n["verdict"] == NOT_SUPPORTED]
+    assert [n["what"] for n in wrong] == ["walker2d-100"]
+    assert wrong[0]["effect"] == pytest.approx((267.2 - 356.4) / (356.4 - 127.2))
+    others = [n for n in found["printed_numbers"] if "its worst task" in n["what"]]
+    assert {n["verdict"] for n in others} == {SUPPORTED}
+
+
+def test_the_printed_average_is_the_difference_of_the_printed_column():
+    name = "unified_rl_average_above_better_part"
+    claim = REGISTER[name]
+    found = decided(name, claim, world(claim, SUPPORTED))
+    assert found["printed_numbers"][0]["effect"] == pytest.approx(0.9211 - 0.8535, abs=1e-4)
+
+
+def test_the_printed_factor_and_its_other_reading():
+    claim = REGISTER["unified_rl_overhead"]
+    found = decided("unified_rl_overhead", claim, world(claim, SUPPORTED))
+    number = found["printed_numbers"][0]
+    assert number["effect"] == pytest.approx(944.7, abs=0.05)
+    assert number["also"]["if_the_time_is_one_update_s"] == pytest.approx(11.2, abs=0.05)

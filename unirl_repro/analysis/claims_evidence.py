@@ -1,0 +1,286 @@
+"""What a claim's test goes by: means over seeds, of our runs or of the printed table, and contrasts.
+
+The tests ask `Runs` and `Printed` the same questions, so that one function decides on our runs and
+says what the printed numbers alone say.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from unirl_repro.analysis.curves import CONFIDENCE, grid, on_grid, training
+from unirl_repro.analysis.frames import AVERAGE
+from unirl_repro.analysis.statistics import (
+    NUM_RESAMPLES,
+    Summary,
+    summarise,
+    summary_of_interval,
+)
+from unirl_repro.analysis.thresholds import data_ratios
+
+WHOLE = (0.0, 1.0)
+NOTHING = Summary(np.nan, np.nan, 0)
+RANDOM, FORCED = "random", "sac_forced"
+CHOICES = ("sac", "mbrl")  # what Unified RL chooses between, where nothing is forced
+Window = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison that a claim rests on.
+
+    Attributes
+    ----------
+    what : str
+        What is compared: a task, and more where that is not enough.
+    effect, low, high : float
+        The estimate and its interval, in `unit`.
+    unit : str
+        "normalised return" (a share of the range of the task's published rows), "share of
+        choices", "ratio of data" or "factor".
+    p_for, p_against : float
+        Two-sided p-values against the hypotheses that the claim fails here, and that it holds
+        here; NaN with fewer than two seeds.
+    num_seeds : int
+        Of the smallest sample in it.
+    also : dict of str to float
+        Numbers that decide nothing.
+    """
+
+    what: str
+    effect: float
+    low: float
+    high: float
+    unit: str
+    p_for: float
+    p_against: float
+    num_seeds: int
+    also: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of means.
+
+    Attributes
+    ----------
+    effect, error : float
+        Its value and standard error; the error is NaN where a sample has fewer than two values.
+    freedom : float
+        Degrees of freedom of its t distribution.
+    num_seeds : int
+        Of the smallest sample.
+    """
+
+    effect: float
+    error: float
+    freedom: float
+    num_seeds: int
+
+    def above(self, bound: float) -> float:
+        """Two-sided p-value of the bound if the effect lies above it, else 1."""
+        return self._p(self.effect - bound)
+
+    def below(self, bound: float) -> float:
+        """Two-sided p-value of the bound if the effect lies below it, else 1."""
+        return self._p(bound - self.effect)
+
+    def _p(self, distance: float) -> float:
+        if np.isnan(self.error) or np.isnan(distance):
+            return float("nan")
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return min(1.0, 2 * float(stats.t.sf(distance / self.error, self.freedom)))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Interval of the effect at `CONFIDENCE`."""
+        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom)) if self.error else 0.0
+        return self.effect - quantile * self.error, self.effect + quantile * self.error
+
+
+def contrast(terms: Sequence[tuple[float, Summary]], *, equal_variance: bool = False) -> Contrast:
+    r"""Weighted sum of independent means.
+
+    Parameters
+    ----------
+    terms : sequence of (float, Summary)
+        Weights and samples.
+    equal_variance : bool, default False
+        Pool the variances, as Student's test does; else Welch's approximation.
+
+    Returns
+    -------
+    Contrast
+        With :math:`\sqrt{\sum_i w_i^2 s_i^2 / n_i}` as its error, and Satterthwaite's degrees of
+        freedom; for two samples with weights 1 and -1 these are Welch's test, for one sample
+        Student's.
+
+    Examples
+    --------
+    >>> found = contrast([(1.0, Summary(3.0, 1.0, 5)), (-1.0, Summary(1.0, 1.0, 5))])
+    >>> round(found.above(0.0), 4), found.below(0.0)
+    (0.0133, 1.0)
+    """
+    weights = np.array([weight for weight, _ in terms])
+    numbers = np.array([sample.num_seeds for _, sample in terms])
+    effect = float(sum(weight * sample.mean for weight, sample in terms))
+    if numbers.min() < 2:
+        return Contrast(effect, float("nan"), float("nan"), int(numbers.min()))
+    variances = np.array([sample.spread for _, sample in terms]) ** 2
+    if equal_variance:
+        freedom = float((numbers - 1).sum())
+        pooled = float(((numbers - 1) * variances).sum()) / freedom
+        variances = np.full(len(terms), pooled)
+    parts = weights**2 * variances / numbers
+    total = float(parts.sum())
+    if not equal_variance:
+        freedom = total**2 / float((parts**2 / (numbers - 1)).sum()) if total else np.inf
+    return Contrast(effect, float(np.sqrt(total)), freedom, int(numbers.min()))
+
+
+class Evidence(Protocol):
+    """Answers the tests' questions; a sample without values where it cannot."""
+
+    def returns(self, task: str, variant: str, window: Window) -> Summary:
+        """Mean episode return over a window of training, over seeds."""
+
+    def gain(
+        self, task: str, variant: str, window: Window, policies: Collection[str] | None
+    ) -> Summary:
+        """Return in a window less that of the run's own random episodes, over seeds."""
+
+    def choices(self, task: str, variant: str, policy: str, window: Window) -> Summary:
+        """Share of the free choices in a window that fall on a policy, over seeds."""
+
+    def data_ratios(
+        self, task: str, first: str, second: str, share: float
+    ) -> tuple[float, np.ndarray, int]:
+        """Ratio of data to a level, its resamples, and the seeds of the smaller sample."""
+
+    def range(self, task: str) -> float:
+        """Highest less lowest published row of a task [reward]."""
+
+
+def published_ranges(published: pd.DataFrame) -> dict[str, float]:
+    """Highest less lowest printed row of each task of Table 1: the unit of a margin.
+
+    Parameters
+    ----------
+    published : DataFrame
+        Rows of kind `published`, from `analysis.frames.load_published`.
+    """
+    rows = published[published["task"] != AVERAGE].groupby("task")["return"]
+    return {str(task): float(group.max() - group.min()) for task, group in rows}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Our runs.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Rows of the claim's runs; each run once.
+    budget : dict of str to int
+        Environment steps of each task, which windows are shares of.
+    ranges : dict of str to float
+        From `published_ranges`.
+    """
+
+    frame: pd.DataFrame
+    budget: Mapping[str, int]
+    ranges: Mapping[str, float]
+
+    def returns(self, task: str, variant: str, window: Window) -> Summary:
+        return summarise(self._averages(self._rows(task, variant), task, window).to_numpy())
+
+    def gain(
+        self, task: str, variant: str, window: Window, policies: Collection[str] | None
+    ) -> Summary:
+        rows = self._rows(task, variant)
+        start = rows[rows["policy"] == RANDOM].groupby("seed")["return"].mean()
+        if policies is not None:
+            acted = self._within(rows[rows["policy"].isin(policies)], task, window)
+            return summarise((acted.groupby("seed")["return"].mean() - start).to_numpy())
+        return summarise((self._averages(rows, task, window) - start).to_numpy())
+
+    def choices(self, task: str, variant: str, policy: str, window: Window) -> Summary:
+        rows = self._rows(task, variant)
+        free = self._within(rows[rows["policy"].isin(CHOICES)], task, window)
+        return summarise((free["policy"] == policy).groupby(free["seed"]).mean().to_numpy(float))
+
+    def data_ratios(
+        self, task: str, first: str, second: str, share: float
+    ) -> tuple[float, np.ndarray, int]:
+        both = [self._rows(task, variant) for variant in (first, second)]
+        if task not in self.budget or any(rows.empty for rows in both):
+            return float("nan"), np.array([]), 0
+        edges = grid(pd.concat(both), self.budget[task])
+        value, drawn = data_ratios(both[0], both[1], edges, share)
+        return value, drawn, min(rows["seed"].nunique() for rows in both)
+
+    def range(self, task: str) -> float:
+        return self.ranges.get(task, float("nan"))
+
+    def _rows(self, task: str, variant: str) -> pd.DataFrame:
+        rows = training(self.frame)
+        return rows[(rows["task"] == task) & (rows["variant"] == variant)]
+
+    def _averages(self, rows: pd.DataFrame, task: str, window: Window) -> pd.Series:
+        """Mean of each seed's curve over a window, each environment step counting once."""
+        if task not in self.budget or rows.empty:
+            return pd.Series(dtype=float)
+        edges = self.budget[task] * np.array(window)
+        return on_grid(rows, edges).set_index("seed")["return"]
+
+    def _within(self, rows: pd.DataFrame, task: str, window: Window) -> pd.DataFrame:
+        """Episodes that end inside a window."""
+        low, high = (self.budget.get(task, 0) * edge for edge in window)
+        return rows[(rows["env_step"] > low) & (rows["env_step"] <= high)]
+
+
+@dataclass(frozen=True)
+class Printed:
+    """The numbers of Table 1, which are averages over all of training, and at most a ratio of data.
+
+    Attributes
+    ----------
+    published : DataFrame
+        Rows of kind `published`.
+    ratio : float
+        Of data to a level, printed without an interval.
+    """
+
+    published: pd.DataFrame
+    ratio: float = float("nan")
+
+    def returns(self, task: str, variant: str, window: Window) -> Summary:
+        rows = self.published
+        found = rows[(rows["task"] == task) & (rows["variant"] == variant)]
+        if window != WHOLE or found.empty:
+            return NOTHING
+        row = found.iloc[0]
+        return summary_of_interval(row["return"], row["interval"], int(row["num_seeds"]))
+
+    def gain(
+        self, task: str, variant: str, window: Window, policies: Collection[str] | None
+    ) -> Summary:
+        return NOTHING
+
+    def choices(self, task: str, variant: str, policy: str, window: Window) -> Summary:
+        return NOTHING
+
+    def data_ratios(
+        self, task: str, first: str, second: str, share: float
+    ) -> tuple[float, np.ndarray, int]:
+        if np.isnan(self.ratio):
+            return self.ratio, np.array([]), 0
+        return self.ratio, np.full(NUM_RESAMPLES, self.ratio), 1
+
+    def range(self, task: str) -> float:
+        return published_ranges(self.published).get(task, float("nan"))

@@ -1,0 +1,349 @@
+"""The register of claims, paper/claims.yaml: what each says, which test decides it, on which runs.
+
+Reads and checks; the tests themselves are in `analysis.claims_tests`. Read while the DAG is built,
+so this imports no pandas.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from unirl_repro.config import (
+    Config,
+    DocumentName,
+    Name,
+    TaskId,
+    Tasks,
+    VariantName,
+    VariantNames,
+    check_choice,
+)
+from unirl_repro.explain import ConfigError, explain
+from unirl_repro.yamlfile import read_yaml
+
+REGISTER = Path("paper/claims.yaml")
+# Printed in Table 1 of unified_rl: a claim that needs one waits until config.yaml has it.
+PUBLISHED_ONLY = Literal["alm", "ddpg", "svg", "td3", "hl", "ppo"]
+Policy = Literal["random", "sac", "sac_forced", "mbrl"]  # who acts: the curves' column
+WHOLE = (0.0, 1.0)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Margin = Annotated[float, Field(gt=0, lt=1)]
+Window = Annotated[tuple[Share, Share], Field(strict=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Comparison(_Model):
+    """`ours` against the better of `than`, in the mean return over a window of training.
+
+    The margin is a share of the range of a task's published rows, `range_of` if not of its own.
+    """
+
+    ours: VariantName
+    than: VariantNames
+    margin: Margin
+    window: Window = WHOLE
+    range_of: TaskId | None = None
+
+
+class AverageComparison(_Model):
+    """`ours` against others in the normalised return, averaged over tasks."""
+
+    ours: VariantName
+    than: VariantNames
+    against: Literal["each", "better"]
+    margin: Margin
+
+
+class Crossing(_Model):
+    """`early` is ahead in one window of training, `late` in another."""
+
+    early: VariantName
+    late: VariantName
+    early_window: Window
+    late_window: Window
+    margin: Margin
+
+
+class Gain(_Model):
+    """What a variant has learnt: its return in a window, less that of its own random episodes."""
+
+    variant: VariantName
+    window: Window
+    margin: Margin
+    policies: list[Policy] | None = None  # only the episodes in which one of these acted
+    range_of: TaskId | None = None
+
+
+class Drop(_Model):
+    """What two variants lose where a task is changed."""
+
+    ours: VariantName
+    than: VariantName
+    plain: TaskId
+    changed: TaskId
+    margin: Margin
+
+
+class Condition(_Model):
+    """Share of the free choices in a window that fall on a policy."""
+
+    policy: Literal["sac", "mbrl"]
+    window: Window
+    at_least: Share | None = None
+    at_most: Share | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Condition":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("has both or neither of at_least and at_most. Allowed: one of them")
+        return self
+
+
+class Shares(_Model):
+    """How often Unified RL lets each of its parts act."""
+
+    variant: VariantName
+    conditions: Annotated[list[Condition], Field(min_length=1)]
+
+
+class DataToLevel(_Model):
+    """Data that `ours` needs for a share of the maximum of `than`, over what `than` needs."""
+
+    ours: VariantName
+    than: VariantName
+    share: Margin
+    claimed: PositiveFloat
+
+
+class Overhead(_Model):
+    """Slower updates that saved data pay for, at a time for one episode's updates of `than`."""
+
+    ours: VariantName
+    than: VariantName
+    share: Margin
+    claimed: PositiveFloat
+    printed_ratio: PositiveFloat
+    update_seconds: PositiveFloat
+    updates_per_episode: PositiveInt
+    episode_seconds: PositiveFloat
+
+
+PARAMETERS: dict[str, type[_Model]] = {
+    "better": Comparison,
+    "no_worse": Comparison,
+    "equal": Comparison,
+    "better_mostly": Comparison,
+    "better_average": AverageComparison,
+    "good_everywhere": Comparison,
+    "overtaken": Crossing,
+    "learns": Gain,
+    "fails": Gain,
+    "loses_less": Drop,
+    "shares": Shares,
+    "data_to_level": DataToLevel,
+    "overhead": Overhead,
+}
+
+
+class Selection(_Model):
+    """Runs that a claim needs; without a study they are planned by none."""
+
+    study: Name | None = None
+    tasks: Tasks
+    variants: VariantNames
+    seeds: PositiveInt = 5
+
+
+class Rule(_Model):
+    """A test, its parameters, and what it does in a sentence that names each of them."""
+
+    name: Name
+    parameters: dict[str, Any]
+    rule: str
+
+
+class Claim(_Model):
+    """One empirical claim of a document.
+
+    Attributes
+    ----------
+    document, where, claim : str
+        The document, the place in it, and what it says, in our words.
+    runs : list of Selection
+        Runs of this project that decide it; none where it cannot be tested.
+    absent : list of str
+        Algorithms that it needs and config.yaml does not have.
+    test : Rule, optional
+        What decides it.
+    untestable : str, optional
+        In place of a test, what would have to be measured.
+    """
+
+    document: DocumentName
+    where: str
+    claim: str
+    runs: list[Selection]
+    absent: list[PUBLISHED_ONLY] = []
+    test: Rule | None = None
+    untestable: str | None = None
+
+    @model_validator(mode="after")
+    def _test_or_why_not(self) -> "Claim":
+        if (self.test is None) == (self.untestable is None):
+            raise ValueError("has both or neither of test and untestable. Allowed: one of them")
+        if self.test is not None and not self.runs:
+            raise ValueError("has a test and no runs. Say which runs it needs")
+        return self
+
+    @property
+    def variants(self) -> list[str]:
+        """All that it compares, with those that are absent."""
+        named = [variant for selection in self.runs for variant in selection.variants]
+        return list(dict.fromkeys([*named, *self.absent]))
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(task for selection in self.runs for task in selection.tasks))
+
+
+class _Register(_Model):
+    claims: dict[Name, Claim]
+
+
+def load_register(config: Config, path: Path = REGISTER) -> dict[str, Claim]:
+    """Read and check the register.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment, whose studies, tasks and variants the claims name.
+    path : Path
+        The YAML file.
+
+    Returns
+    -------
+    dict of str to Claim
+        The claims by id, in the order of the file.
+
+    Raises
+    ------
+    ConfigError
+        If a key, test, study, task or variant is unknown or a value not allowed; the text names
+        file, place, value and what is allowed.
+    """
+    values = read_yaml(path)
+    try:
+        claims = _Register.model_validate(values).claims
+    except ValidationError as error:
+        raise ConfigError(
+            explain(error, path.name, values, _Register.model_json_schema())
+        ) from error
+    for name, claim in claims.items():
+        _check_runs(config, claim, f"claims.{name}", path.name)
+        if claim.test is not None:
+            _check_rule(claim, claim.test, f"claims.{name}.test", path.name)
+    return claims
+
+
+def studies(register: Mapping[str, Claim]) -> list[str]:
+    """The studies whose frames the claims need."""
+    named = (s.study for claim in register.values() for s in claim.runs if s.study)
+    return list(dict.fromkeys(named))
+
+
+def parameters(rule: Rule) -> _Model:
+    """A checked rule's parameters."""
+    return PARAMETERS[rule.name].model_validate(rule.parameters)
+
+
+def sentence(rule: Rule, constants: Mapping[str, float]) -> str:
+    """The rule with its parameters, and `constants` of the statistics, filled in."""
+    values = parameters(rule).model_dump()
+    listed = {k: ", ".join(v) for k, v in values.items() if _is_words(v)}
+    return rule.rule.format(**(values | listed), **constants)
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+def _check_runs(config: Config, claim: Claim, place: str, file: str) -> None:
+    for i, selection in enumerate(claim.runs):
+        here = f"{place}.runs[{i}]"
+        for j, variant in enumerate(selection.variants):
+            name = variant.partition("@")[0]
+            check_choice(f"{here}.variants[{j}]", name, config.variants, file)
+        if selection.study is not None:
+            _check_study(config, claim.document, selection, here, file)
+    for i, variant in enumerate(claim.absent):
+        if variant in config.variants:
+            raise ConfigError(
+                f"{file}: {place}.absent[{i}] is {variant!r}, which config.yaml has now. Plan its "
+                f"runs in a study and name it under {place}.runs."
+            )
+
+
+def _check_study(
+    config: Config, document: str, selection: Selection, place: str, file: str
+) -> None:
+    names = [name for name, study in config.studies.items() if study.document == document]
+    check_choice(f"{place}.study", selection.study, names, file)
+    study = config.studies[str(selection.study)]
+    for key, chosen, allowed in (
+        ("tasks", selection.tasks, study.tasks),
+        ("variants", selection.variants, study.variants),
+    ):
+        for i, value in enumerate(chosen):
+            check_choice(f"{place}.{key}[{i}]", value, allowed, file)
+    seeds = study.seeds if isinstance(study.seeds, int) else len(study.seeds)
+    if selection.seeds > seeds:
+        raise ConfigError(
+            f"{file}: {place}.seeds is {selection.seeds}. Allowed: at most {seeds}, which is what "
+            f"{selection.study} has."
+        )
+
+
+def _check_rule(claim: Claim, rule: Rule, place: str, file: str) -> None:
+    check_choice(f"{place}.name", rule.name, PARAMETERS, file)
+    kind = PARAMETERS[rule.name]
+    try:
+        checked = kind.model_validate(rule.parameters)
+    except ValidationError as error:
+        here = f"{place}.parameters"
+        text = explain(error, file, rule.parameters, kind.model_json_schema(), here)
+        raise ConfigError(text) from error
+    for key, variant in _named_variants(checked):
+        check_choice(f"{place}.parameters.{key}", variant, claim.variants, file)
+    for key in ("plain", "changed"):
+        if hasattr(checked, key):
+            check_choice(f"{place}.parameters.{key}", getattr(checked, key), claim.tasks, file)
+    try:
+        sentence(rule, {"significance": 0.05})
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{file}: {place}.rule names {error} in braces. Allowed: significance, "
+            f"{', '.join(kind.model_fields)}, with a format such as {{margin:.0%}}."
+        ) from error
+
+
+def _named_variants(checked: _Model) -> Iterator[tuple[str, str]]:
+    for key in ("ours", "than", "variant", "early", "late"):
+        value = getattr(checked, key, [])
+        if isinstance(value, str):
+            yield key, value
+        else:
+            yield from ((f"{key}[{i}]", variant) for i, variant in enumerate(value))

@@ -1,0 +1,154 @@
+r"""The claims as LaTeX: counts for the prose, a table of verdicts, and the rules behind them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unirl_repro.analysis import latex
+from unirl_repro.analysis.claims import (
+    INCONCLUSIVE,
+    NOT_DECIDABLE,
+    NOT_SUPPORTED,
+    PRINTED,
+    SUPPORTED,
+)
+
+SHOWN = 3  # findings of a claim that the table shows; claims.json has all
+COUNTED = {
+    "supported": SUPPORTED,
+    "not_supported": NOT_SUPPORTED,
+    "inconclusive": INCONCLUSIVE,
+    "not_decidable": NOT_DECIDABLE,
+}
+SHORT_VERDICT = {NOT_DECIDABLE: "not decidable"}
+SHORT_PRINTED = {
+    PRINTED[SUPPORTED]: "support",
+    PRINTED[NOT_SUPPORTED]: "do not support",
+    PRINTED[INCONCLUSIVE]: "leave open",
+}
+CAPTION = r"Claims, verdicts and what they rest on. \regenerate{claims.json}"
+UNITS = {"normalised return": 2, "share of choices": 2, "ratio of data": 2, "factor": 1}  # decimals
+FIRST_TO_SHOW = (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)
+WIDTHS = (7.4, 2.2, 1.0, 3.9, 1.3)  # of the columns [cm]; the page has 17
+
+Claims = Sequence[Mapping[str, Any]]
+
+
+def tex(found: Claims) -> str:
+    r"""Set all claims.
+
+    Parameters
+    ----------
+    found : sequence of dict
+        As in claims.json.
+
+    Returns
+    -------
+    str
+        Macros: ``\ClaimsTotal``, ``\ClaimsSupported`` and the other counts, ``\ClaimsPrinted`` and
+        ``\ClaimsPrintedAgainst`` (claims that printed numbers decide, and those that they speak
+        against), ``\ClaimsTable`` and ``\ClaimsRules``.
+    """
+    counts = {"total": len(found)}
+    counts |= {k: sum(claim["verdict"] == v for claim in found) for k, v in COUNTED.items()}
+    printed = [claim["printed_verdict"] for claim in found]
+    counts["printed"] = sum(verdict is not None for verdict in printed)
+    counts["printed_against"] = printed.count(PRINTED[NOT_SUPPORTED])
+    macros = {name: str(count) for name, count in counts.items()}
+    macros |= {"table": f"%\n{_table(found)}%\n", "rules": f"%\n{_rules(found)}%\n"}
+    lines = [latex.newcommand(latex.macro_name("claims", k), v) for k, v in macros.items()]
+    return "\n".join(["% claims: generated from the register and the runs", *lines]) + "\n"
+
+
+def _table(found: Claims) -> str:
+    columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}cm}}" for width in WIDTHS)
+    head = r"Claim & verdict & seeds & key numbers & core-hours \\"
+    rows = [" & ".join(_cells(claim)) + r" \\" for claim in found]
+    return "\n".join(
+        [
+            rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
+            rf"\caption{{{CAPTION}}}\label{{tab:claims}}\\",
+            *(r"\toprule", head, r"\midrule", r"\endfirsthead"),
+            *(r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot"),
+            "\\addlinespace[2pt]\n".join(row + "\n" for row in rows) + r"\end{longtable}",
+        ]
+    )
+
+
+def _cells(claim: Mapping[str, Any]) -> list[str]:
+    name, where = latex.escape(f"`{_short_id(claim)}`"), latex.escape(claim["where"])
+    printed = claim["printed_verdict"]
+    beside = rf"\newline\emph{{printed: {SHORT_PRINTED[printed]}}}" if printed else ""
+    verdict = SHORT_VERDICT.get(claim["verdict"], claim["verdict"])
+    return [
+        rf"{name}, {where}: {latex.escape(claim['claim'])}",
+        rf"{latex.escape(verdict)}{beside}",
+        _seeds(claim),
+        _numbers(claim),
+        _cost(claim["cost"]),
+    ]
+
+
+def _short_id(claim: Mapping[str, Any]) -> str:
+    return claim["id"].removeprefix(claim["document"] + "_")
+
+
+def _seeds(claim: Mapping[str, Any]) -> str:
+    """Seeds of the smallest and the largest sample, and marks as in the other tables."""
+    runs = claim["runs"]
+    if not runs["planned"]:
+        return latex.DASH
+    counts = sorted({number["num_seeds"] for number in claim["numbers"]})
+    shown = (
+        latex.DASH if not counts else "--".join(map(str, dict.fromkeys(counts[:1] + counts[-1:])))
+    )
+    marks = ("†" if runs["archive"] else "") + ("‡" if runs["other_code"] else "")
+    return shown + latex.escape(marks + ("§" if runs["short"] else ""))
+
+
+def _numbers(claim: Mapping[str, Any]) -> str:
+    """The findings that decide, those against the claim first."""
+    known = [n for n in claim["numbers"] if n["effect"] is not None]
+    known.sort(key=lambda number: FIRST_TO_SHOW.index(number["verdict"]))
+    lines = [_number(number) for number in known[:SHOWN]]
+    if len(known) > SHOWN:
+        lines.append(f"and {len(known) - SHOWN} more")
+    return r"\newline ".join(lines) or latex.DASH
+
+
+def _number(number: Mapping[str, Any]) -> str:
+    decimals = UNITS[number["unit"]]
+    interval = latex.interval(_float(number["low"]), _float(number["high"]), decimals)
+    p_values = [number[key] for key in ("p_for_holm", "p_against_holm") if number[key] is not None]
+    shown = f"{_value(number['effect'], decimals)} {interval}"
+    p_value = f", {_p_value(min(p_values))}" if p_values else ""
+    return f"{latex.escape(number['what'].replace('%', ' %'))}: {shown}{p_value}"
+
+
+def _float(value: float | str | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _value(value: float | str, decimals: int) -> str:
+    return r"$\infty$" if value == "inf" else f"${float(value):.{decimals}f}$"
+
+
+def _p_value(value: float) -> str:
+    return "$p<0.001$" if value < 0.001 else f"$p={value:.3f}$"
+
+
+def _cost(cost: Mapping[str, Any]) -> str:
+    if not cost["runs"]:
+        return latex.DASH
+    more = "+" if cost["without"] else ""
+    rough = latex.escape("≈") if cost["speed"] != "measured" else ""
+    return f"{rough}{latex.thousands(round(cost['core_hours']))}{more}"
+
+
+def _rules(found: Claims) -> str:
+    lines = [
+        rf"\item[{latex.escape('`' + _short_id(claim) + '`')}] {latex.escape(claim['test'])} "
+        rf"\emph{{Here:}} {latex.escape(claim['why'])}."
+        for claim in found
+    ]
+    tight = r"\setlength{\itemsep}{1pt}\setlength{\parsep}{1pt}"
+    return "\n".join([r"\begin{description}" + tight, *lines, r"\end{description}"])
