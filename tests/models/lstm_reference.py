@@ -1,5 +1,7 @@
 """The Bayesian LSTM once more, slowly: torch's own layers, a loop over time, masks as A.2.1 says."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from numpy.random import Generator
@@ -40,6 +42,22 @@ def masks_for(model: BayesianLSTM, rows: int, seed: int = 0) -> Masks:
 
 def normals(*shape: int, rng: Generator) -> Tensor:
     return torch.from_numpy(rng.standard_normal(shape))
+
+
+def finite_differences(
+    function: Callable[[], Tensor], weight: Tensor, step: float = 1e-6
+) -> Tensor:
+    """Central differences of a scalar function by each entry of a tensor."""
+    flat, slopes = weight.data.view(-1), []
+    with torch.no_grad():
+        for i in range(len(flat)):
+            value = flat[i].clone()
+            flat[i] = value + step
+            above = float(function())
+            flat[i] = value - step
+            slopes.append((above - float(function())) / (2 * step))
+            flat[i] = value
+    return torch.tensor(slopes, dtype=weight.dtype).view_as(weight)
 
 
 class SlowModel:

@@ -14,6 +14,7 @@ from tests.models.lstm_reference import (
     OBS,
     SlowModel,
     build,
+    finite_differences,
     masks_for,
     normals,
     trajectories,
@@ -197,20 +198,6 @@ def test_gradients_of_the_loss_agree_with_finite_differences():
     for (name, weight), gradient in zip(weights(model).items(), gradients, strict=True):
         found = finite_differences(loss, weight)
         torch.testing.assert_close(gradient, found, rtol=1e-6, atol=1e-7, msg=name)
-
-
-def finite_differences(function, weight: Tensor, step: float = 1e-6) -> Tensor:
-    """Central differences of a scalar function by each entry of a tensor."""
-    flat, slopes = weight.data.view(-1), []
-    with torch.no_grad():
-        for i in range(len(flat)):
-            value = flat[i].clone()
-            flat[i] = value + step
-            above = float(function())
-            flat[i] = value - step
-            slopes.append((above - float(function())) / (2 * step))
-            flat[i] = value
-    return torch.tensor(slopes, dtype=weight.dtype).view_as(weight)
 
 
 def test_at_training_size_loss_and_gradients_equal_a_slow_references():
