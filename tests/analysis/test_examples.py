@@ -4,10 +4,10 @@ import doctest
 
 import pytest
 
-from unirl_repro.analysis import curves, latex, statistics, thresholds
+from unirl_repro.analysis import budgets, curves, latex, overhead, statistics, thresholds
 
 
-@pytest.mark.parametrize("module", [curves, latex, statistics, thresholds])
+@pytest.mark.parametrize("module", [budgets, curves, latex, overhead, statistics, thresholds])
 def test_examples_hold(module):
     result = doctest.testmod(module)
     assert result.attempted > 2

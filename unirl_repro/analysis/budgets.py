@@ -123,7 +123,7 @@ def margin(averages: np.ndarray, published: Summary) -> np.ndarray:
     ours = averages.var(axis=0, ddof=1) / num_seeds
     theirs = published.spread**2 / published.num_seeds
     if theirs == 0:  # 0 / 0 where our seeds agree, too
-        ours = np.maximum(ours, np.finfo(float).tiny)
+        ours = np.maximum(ours, 1e-100)
     freedom = (ours + theirs) ** 2 / (
         ours**2 / (num_seeds - 1) + theirs**2 / (published.num_seeds - 1)
     )
