@@ -64,6 +64,11 @@ class StandIn(nn.Module):
             log_probs.append(log_prob)
         return Trajectories(*map(torch.stack, (observations, rewards, log_probs)))
 
+    def returns(
+        self, policy: Policy, obs: Tensor, masks: Masks, steps: int, rng: Generator
+    ) -> Tensor:
+        return self.rollout(policy, obs, masks, steps, rng).reward.sum(0)
+
 
 def point_mass(obs: Tensor, action: Tensor, label: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """The task of `tests.pointmass`, exactly."""
