@@ -390,10 +390,17 @@ class Config(_Model):
 
     def _spec(self, budget: int, task: str, variant: str, seed: int, scale: str) -> "RunSpec":
         settings = self.settings(scale)
+        algorithm = self.variants[variant.partition("@")[0]].algorithm
+        if ALGORITHMS[algorithm].whole_episodes and TASKS[task].terminates:
+            fixed = ", ".join(sorted(t.id for t in TASKS.values() if not t.terminates))
+            raise ConfigError(
+                f"config.yaml: {variant} on {task}: algorithm {algorithm!r} learns from episodes "
+                f"of one length, and {task} may end early. Allowed: {fixed}."
+            )
         return RunSpec(
             task=TASKS[task],
             variant=variant,
-            algorithm=self.variants[variant.partition("@")[0]].algorithm,
+            algorithm=algorithm,
             parameters=self.parameters(task, variant, scale),
             seed=seed,
             budget=budget,

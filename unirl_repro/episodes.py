@@ -10,7 +10,7 @@ from unirl_repro.replay import Batch, Replay
 def num_episodes(replay: Replay, horizon: int) -> int:
     """Complete episodes of `horizon` steps that the replay still holds from start to end."""
     first, end = _bounds(replay, horizon)
-    return end - first
+    return max(0, end - first)
 
 
 def sample_episodes(replay: Replay, horizon: int, count: int, rng: Generator) -> Batch:

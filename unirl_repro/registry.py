@@ -26,6 +26,8 @@ class Algorithm:
         Class of its hyper-parameters.
     learns_model : bool
         Whether it learns a model of the dynamics: where a cluster has GPUs, it trains on one.
+    whole_episodes : bool
+        Whether it learns from episodes of one length: it is refused on tasks that may end early.
     components : mapping of str to str
         Algorithms that it is made of, by the field of its hyper-parameters that holds theirs.
     """
@@ -34,17 +36,25 @@ class Algorithm:
     agent: str
     parameters: type[Parameters]
     learns_model: bool = False
+    whole_episodes: bool = False
     components: Mapping[str, str] = field(default_factory=dict)
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     "sac": Algorithm("unirl_repro.agents.sac", "SAC", SACParameters),
-    "mbrl": Algorithm("unirl_repro.agents.mbrl", "MBRL", MBRLParameters, learns_model=True),
+    "mbrl": Algorithm(
+        "unirl_repro.agents.mbrl",
+        "MBRL",
+        MBRLParameters,
+        learns_model=True,
+        whole_episodes=True,
+    ),
     "unified": Algorithm(
         "unirl_repro.agents.unified",
         "Unified",
         UnifiedParameters,
         learns_model=True,
+        whole_episodes=True,
         components={"sac": "sac", "mbrl": "mbrl"},
     ),
 }
