@@ -41,9 +41,15 @@ def test_seeds_are_those_that_ever_ran():
 def test_table_has_a_row_a_curve_and_dashes_where_a_statistic_is_not_of_it():
     other = points([650.04, 700.0, 712.345], "return", "sac_rlpd")
     table = thirds_tex(pd.concat([points([0.25, 0.5, 1.0]), other]))
-    assert r"Task & & seeds & return & model-free \\" in table
+    assert r"Task & Algorithm & seeds & return & model-free \\" in table
     assert r"Hopper & Unified RL & 4/5 & -- & $0.25$ $\rightarrow$ $1.00$ \\" in table
     assert r"Hopper & SAC & 4/5 & $650.0$ $\rightarrow$ $712.3$ & -- \\" in table
+
+
+def test_single_variant_is_not_named():
+    table = thirds_tex(points([0.25, 0.5, 1.0]))
+    assert r"Task & seeds & model-free \\" in table
+    assert r"Hopper & 4/5 & $0.25$ $\rightarrow$ $1.00$ \\" in table
 
 
 def test_quartiles_have_no_column():

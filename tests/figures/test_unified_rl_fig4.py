@@ -48,6 +48,13 @@ def test_panel_above_strip(name):
 
 
 @pytest.mark.parametrize("name", HALVES)
+def test_seeds_stand_in_one_line_so_that_the_halves_are_alike(name):
+    [task] = CONFIG.studies[name].tasks
+    fig = figures.module(name).figure(*half(name, missing={(task, ours(name), 0)}))
+    assert fig.axes[0].texts[0].get_text() == f"5/5 seeds; {look(ours(name)).name} 4/5"
+
+
+@pytest.mark.parametrize("name", HALVES)
 def test_half_without_runs_is_drawn_empty(name):
     content = CONFIG.studies[name]
     everything = {(content.tasks[0], v, s) for v in content.variants for s in range(5)}

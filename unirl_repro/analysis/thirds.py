@@ -59,19 +59,25 @@ def thirds(drawn: pd.DataFrame) -> pd.DataFrame:
 
 
 def thirds_tex(drawn: pd.DataFrame) -> str:
-    """Set a table of them: a row a task and variant, a column a statistic of `HEADS`."""
+    """Set a table of them: a row a task and variant, a column a statistic of `HEADS`.
+
+    A single variant is not named.
+    """
     found = thirds(drawn)
     shown = [name for name in HEADS if name in set(found["statistic"])]
     if not shown:
         return r"\emph{No run has finished.}"
-    body = []
+    several, body = len(set(found["variant"])) > 1, []
     for (task, variant), rows in found.groupby(["task", "variant"], sort=False):
         cells = {row["statistic"]: row for row in rows.to_dict("records")}
         seeds = f"{rows['num_seeds'].max()}/{rows['num_planned'].max()}"
-        names = [latex.escape(task_name(str(task))), latex.escape(look(str(variant)).name)]
-        body.append([*names, seeds, *(_cell(cells.get(name), HEADS[name][1]) for name in shown)])
-    heads = " & ".join(HEADS[name][0] for name in shown)
-    return latex.tabular("lll" + "r" * len(shown), [rf"Task & & seeds & {heads} \\"], body)
+        names = [task_name(str(task)), *([look(str(variant)).name] if several else []), seeds]
+        numbers = [_cell(cells.get(name), HEADS[name][1]) for name in shown]
+        body.append([*map(latex.escape, names), *numbers])
+    heads = ["Task", *(["Algorithm"] if several else []), "seeds"]
+    columns = "l" * len(heads) + "r" * len(shown)
+    heads += [HEADS[name][0] for name in shown]
+    return latex.tabular(columns, [" & ".join(heads) + r" \\"], body)
 
 
 def _cell(row: Mapping[Any, Any] | None, fraction: bool) -> str:

@@ -113,7 +113,7 @@ def draw_band(ax: Axes, variant: str, steps: pd.Series, low: pd.Series, high: pd
 
 def dress_panel(ax: Axes, task: str, curves: pd.DataFrame, status: Status) -> None:
     """Head a panel with its task and seeds, and say so where nothing ran."""
-    line = _seeds_line(status, task)
+    line = "\n".join(wrap(_seeds_line(status, task), _characters(ax)))
     ax.set_title(task_name(task), pad=4 + 10 * (1 + line.count("\n")))
     ax.annotate(line, (0.5, 1.02), xycoords="axes fraction", ha="center", va="bottom")
     if curves.empty:
@@ -126,7 +126,7 @@ def dress_panel(ax: Axes, task: str, curves: pd.DataFrame, status: Status) -> No
 
 
 def _seeds_line(status: Status, task: str) -> str:
-    """Seeds of a panel: what most curves have, and who differs; wrapped to its width."""
+    """Seeds of a panel: what most curves have, and who differs."""
     counts = {
         variant: f"{_seeds(status, task, variant)}{marks(status, task, variant)}"
         for variant in planned_variants(status, task)
@@ -135,7 +135,15 @@ def _seeds_line(status: Status, task: str) -> str:
         return "not at this scale"
     usual = max(counts.values(), key=list(counts.values()).count)
     others = [f"{look(v).name} {count}" for v, count in counts.items() if count != usual]
-    return "\n".join(wrap("; ".join([f"{usual} seeds", ", ".join(others)]).strip("; "), 28))
+    return "; ".join([f"{usual} seeds", ", ".join(others)]).strip("; ")
+
+
+def _characters(ax: Axes) -> int:
+    """About as many as fit above a panel."""
+    grid, fig = ax.get_gridspec(), ax.get_figure(root=True)
+    assert grid is not None
+    assert fig is not None
+    return int(12.5 * fig.get_figwidth() / grid.ncols)
 
 
 def _seeds(status: Status, task: str, variant: str) -> str:
