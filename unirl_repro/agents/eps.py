@@ -46,18 +46,11 @@ def return_gaps(
     Tensor
         [K], differences of mean returns; not finite where a rollout diverged.
     """
-    _, num_masks, num_rollouts, obs_dim = start.shape
-    each = masks.repeat(num_rollouts)  # [K M, H]
-    both = Masks(*(torch.cat([mask, mask]) for mask in each))
-
-    def policy(obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        halves = zip(obs.chunk(2), noise.chunk(2), strict=True)
-        pairs = [act(*half) for act, half in zip((candidate, incumbent), halves, strict=True)]
-        action, log_prob = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-        return action, log_prob
-
-    rollouts = model.rollout(policy, start.view(-1, obs_dim), both, steps, rng)
-    returns = rollouts.reward.sum(0).view(2, num_masks, num_rollouts).mean(-1)
+    each = masks.repeat(start.shape[2])  # [K M, H]
+    returns = [
+        model.returns(policy, obs.flatten(0, 1), each, steps, rng).view(obs.shape[:2]).mean(-1)
+        for policy, obs in zip((candidate, incumbent), start, strict=True)
+    ]
     return returns[0] - returns[1]
 
 

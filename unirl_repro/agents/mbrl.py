@@ -22,6 +22,7 @@ from unirl_repro.nn.actor import Actor, StdHead
 from unirl_repro.nn.adam import Adam
 from unirl_repro.nn.lstm import LSTMState
 from unirl_repro.nn.mlp import MLP
+from unirl_repro.nn.repeated import repeated
 from unirl_repro.replay import Batch, Replay
 from unirl_repro.rng import Keys, normal
 
@@ -119,37 +120,38 @@ class MBRL:
         update = self.update_on_trajectories if whole else self.update_on_segments
         with fixed(self.model):
             rows = [update(replay, draws, noise) for _ in range(self.num_updates)]
-        return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+        names = dict.fromkeys(name for row in rows for name in row)
+        # An update that was skipped has nothing else to tell.
+        return {n: torch.stack([row[n] for row in rows if n in row]).mean() for n in names}
 
     def update_on_trajectories(self, replay: Replay, draws: Generator, noise: Generator) -> Losses:
         """One update by whole episodes in the model, T steps from initial states (Sec. 3.2)."""
         masks = self._masks(draws)
         # The paper takes the distribution of initial states for known: deviation U7.
         start = sample_initial(replay, self.horizon, len(masks.first), draws)
-        rollouts = self.model.rollout(self.actor, start, masks, self.horizon, noise)
+        rollouts = self.model.rollout(repeated(self.actor), start, masks, self.horizon, noise)
         returns = rollouts.reward.sum(0).mean()
         entropy = -rollouts.log_prob.sum(0).mean()
         loss = -returns - self.parameters.entropy_coefficient * entropy
-        skipped = self._descend(self.actor_adam, loss)
-        return self._policy_metrics(loss, rollouts, skipped)
+        if not self._descend(self.actor_adam, loss):
+            return _skipped(loss)
+        return self._policy_metrics(loss, rollouts)
 
     def update_on_segments(self, replay: Replay, draws: Generator, noise: Generator) -> Losses:
         """One update by H steps from visited states, and one of the critic (Hafner et al. 2019)."""
         start, state, masks = self._visited(replay, draws)
         steps = self.parameters.imagined_horizon
         with fixed(self.critic):
-            rollouts = self.model.rollout(self.actor, start, masks, steps, noise, state)
+            rollouts = self.model.rollout(repeated(self.actor), start, masks, steps, noise, state)
             returns = self._lambda_returns(rollouts)  # [H, B]
         weights = self.parameters.discount ** torch.arange(steps, device=start.device)[:, None]
-        entropy = -rollouts.log_prob
-        bonus = self.parameters.entropy_coefficient * entropy
-        loss = -(weights * (returns + bonus)).mean()
+        loss = -(weights * returns).mean()
         values = self._values(rollouts.obs[:-1].detach())
         value_loss = 0.5 * (weights * (values - returns.detach()).square()).mean()
-        skipped = self._descend(self.actor_adam, loss)
-        self._descend(self.critic_adam, value_loss)
-        metrics = self._policy_metrics(loss, rollouts, skipped)
-        return metrics | {"value_loss": value_loss.detach()}
+        made = [self._descend(self.actor_adam, loss), self._descend(self.critic_adam, value_loss)]
+        if not all(made):
+            return _skipped(loss)
+        return self._policy_metrics(loss, rollouts) | {"value_loss": value_loss.detach()}
 
     def _masks(self, rng: Generator) -> Masks:
         masks = self.model.sample_masks(self.parameters.num_masks, rng)
@@ -176,26 +178,28 @@ class MBRL:
 
     def _lambda_returns(self, rollouts: Trajectories) -> Tensor:
         values = self._values(rollouts.obs[1:])
+        # The entropy bonus counts as reward, as it does in whole trajectories: deviation U11.
+        reward = rollouts.reward - self.parameters.entropy_coefficient * rollouts.log_prob
         decay = self.parameters.trace_decay
-        return lambda_returns(rollouts.reward, values, self.parameters.discount, decay)
+        return lambda_returns(reward, values, self.parameters.discount, decay)
 
-    def _descend(self, adam: Adam, loss: Tensor) -> Tensor:
-        """A step against the clipped gradient; none where it is not finite. Whether it was skipped."""
+    def _descend(self, adam: Adam, loss: Tensor) -> bool:
+        """A step against the clipped gradient; none, and False, where it is not finite."""
         gradients = torch.autograd.grad(loss, adam.parameters)
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
         if not norm.isfinite():
-            return torch.ones_like(norm)
+            return False
         scale = (self.parameters.clip_norm / norm).clamp(max=1)
         adam.step(torch._foreach_mul(gradients, scale))
-        return torch.zeros_like(norm)
+        return True
 
     @staticmethod
-    def _policy_metrics(loss: Tensor, rollouts: Trajectories, skipped: Tensor) -> Losses:
+    def _policy_metrics(loss: Tensor, rollouts: Trajectories) -> Losses:
         return {
             "policy_loss": loss.detach(),
             "imagined_return": rollouts.reward.detach().sum(0).mean(),
             "policy_entropy": -rollouts.log_prob.detach().mean(),
-            "updates_skipped": skipped,
+            "updates_skipped": torch.zeros_like(loss),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -232,6 +236,10 @@ def lambda_returns(reward: Tensor, value: Tensor, discount: float, decay: float)
         following = reward[t] + discount * ((1 - decay) * value[t] + decay * following)
         returns.append(following)
     return torch.stack(returns[::-1])
+
+
+def _skipped(like: Tensor) -> Losses:
+    return {"updates_skipped": torch.ones_like(like)}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from unirl_repro.agents.protocol import Metrics
 from unirl_repro.agents.sac import SAC
 from unirl_repro.episodes import sample_initial
 from unirl_repro.hyperparameters import UnifiedParameters
+from unirl_repro.nn.repeated import repeated
 from unirl_repro.replay import Replay
 from unirl_repro.rng import Keys
 
@@ -71,7 +72,7 @@ class Unified:
         masks = model.sample_masks(num_masks, rng)
         start = sample_initial(replay, self.horizon, 2 * num_masks * num_rollouts, rng)
         start = start.view(2, num_masks, num_rollouts, -1)
-        policies = (self.mbrl.actor, self.sac.actor)
+        policies = (repeated(self.mbrl.actor), repeated(self.sac.actor))
         return eps.return_gaps(model, *policies, start, masks, self.horizon, rng)
 
     def _choose(self, proven: bool, due: bool) -> None:

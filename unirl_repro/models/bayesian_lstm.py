@@ -4,7 +4,7 @@ A set of dropout masks is a sample of weights, w ~ q(w; theta) (Gal and Ghahrama
 drawn for a trajectory and held over its steps, in training and in rollouts alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import log, pi
 from typing import NamedTuple
 
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from unirl_repro.models.normaliser import Normaliser
 from unirl_repro.nn.lstm import LSTMState, MaskedLSTM
 from unirl_repro.nn.mlp import Linear
+from unirl_repro.nn.repeated import Repeated
 from unirl_repro.replay import Batch
 from unirl_repro.rng import normal
 
 BLOCK = 2**19  # numbers in one layer's units: 2 MiB
+ROWS = 1000  # trajectories whose step fits into a processor's cache
 MIN_STD = 0.01  # of a normalised output: deviation U1
 Policy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # obs, noise -> action, log-probability
 
@@ -36,6 +38,16 @@ class Masks(NamedTuple):
     def repeat(self, count: int) -> "Masks":
         """Each row `count` times in a row: [B count, H]."""
         return Masks(*(mask.repeat_interleave(count, 0) for mask in self))
+
+
+class Layers(NamedTuple):
+    """The layers with their weights as they are now, for many calls: [B, I] -> [B, O] each."""
+
+    embed: Repeated
+    gates: Repeated  # of the LSTM
+    first: Repeated
+    second: Repeated
+    heads: Repeated
 
 
 class Trajectories(NamedTuple):
@@ -97,20 +109,24 @@ class BayesianLSTM(nn.Module):
         fit = -self.log_likelihood(episodes, masks).mean()
         return fit + prior / num_episodes * self.squared_norm()
 
+    def layers(self) -> Layers:
+        """For many calls, until the weights change."""
+        return Layers(
+            Repeated.of(self.input_layer, "relu"),
+            self.lstm.gates(),
+            Repeated.of(self.first, "relu"),
+            Repeated.of(self.second, "relu"),
+            Repeated.of(self.heads),
+        )
+
     def log_likelihood(self, episodes: Batch, masks: Masks) -> Tensor:
         """log p(s', r | s, a, w) of normalised outputs, summed over steps: [T, B, ·] -> [B]."""
-        targets = self.outputs(_outputs(episodes))  # [T, B, O + 1]
+        targets, layers = self.outputs(_outputs(episodes)), self.layers()  # [T, B, O + 1]
         states = self.states(episodes.obs, episodes.action, masks).output
         # A few steps at a time: what a processor's cache holds is faster than one large batch.
         length = max(1, BLOCK // states[0].numel())
         parts = zip(states.split(length), targets.split(length), strict=True)
-        return torch.stack([self._log_density(*part, masks) for part in parts]).sum(0)
-
-    def _log_density(self, states: Tensor, targets: Tensor, masks: Masks) -> Tensor:
-        """Of normalised outputs [T, B, O + 1], summed over steps: [B]."""
-        mean, std = self._heads(states, masks)
-        density = -0.5 * ((targets - mean) / std).square() - std.log() - 0.5 * log(2 * pi)
-        return density.sum((0, 2))
+        return torch.stack([_log_density(layers, *part, masks) for part in parts]).sum(0)
 
     def squared_norm(self) -> Tensor:
         """Sum of the squares of all learnable parameters."""
@@ -118,21 +134,31 @@ class BayesianLSTM(nn.Module):
 
     def predict(self, obs: Tensor, action: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         """Mean and std of normalised outputs along real trajectories: [T, B, ·] -> [T, B, O + 1]."""
-        return self._heads(self.states(obs, action, masks).output, masks)
+        return _heads(self.layers(), self.states(obs, action, masks).output, masks)
 
     def states(self, obs: Tensor, action: Tensor, masks: Masks) -> LSTMState:
         """The LSTM's states after each step of real trajectories: [T, B, H]."""
-        steps, rows, _ = obs.shape
-        x = self._embed(obs.flatten(0, 1), action.flatten(0, 1)).unflatten(0, (steps, rows))
+        x = self.inputs(torch.cat([obs, action], -1))
+        x = _rowwise(Repeated.of(self.input_layer, "relu"), x)
         return self.lstm(x, masks.lstm_input, masks.lstm_output)
 
     def step(
-        self, obs: Tensor, action: Tensor, state: LSTMState, masks: Masks, noise: Tensor
+        self,
+        obs: Tensor,
+        action: Tensor,
+        state: LSTMState,
+        masks: Masks,
+        noise: Tensor,
+        layers: Layers | None = None,
     ) -> tuple[Tensor, Tensor, LSTMState]:
-        """Sample next observations [B, O] and rewards [B] with noise [B, O + 1]."""
-        x = self._embed(obs, action)
-        state = self.lstm.step(x, state, masks.lstm_input, masks.lstm_output)
-        mean, std = self._heads(state.output, masks)
+        """Sample next observations [B, O] and rewards [B] with noise [B, O + 1].
+
+        `layers` from before the first step make many steps faster.
+        """
+        layers = self.layers() if layers is None else layers
+        x = layers.embed(self.inputs(torch.cat([obs, action], -1)))
+        state = self.lstm.step(x, state, masks.lstm_input, masks.lstm_output, layers.gates)
+        mean, std = _heads(layers, state.output, masks)
         sampled = self.outputs.mean + self.outputs.std * torch.addcmul(mean, std, noise)
         return obs + sampled[:, :-1], sampled[:, -1], state
 
@@ -146,34 +172,68 @@ class BayesianLSTM(nn.Module):
         state: LSTMState | None = None,
     ) -> Trajectories:
         """Trajectories of `steps` steps from observations [B, O], each under its own mask."""
-        state = self.lstm.initial(len(obs), obs) if state is None else state
+        noise = self._noise(obs, steps, rng)
+        simulated = self._simulate(policy, obs, masks, noise, self.layers(), state)
+        following, rewards, log_probs = zip(*simulated, strict=True)
+        return Trajectories(*map(torch.stack, ((obs, *following), rewards, log_probs)))
+
+    def returns(
+        self, policy: Policy, obs: Tensor, masks: Masks, steps: int, rng: Generator
+    ) -> Tensor:
+        """Sum of rewards [B] of such trajectories, of which nothing else is kept."""
+        noise, layers = self._noise(obs, steps, rng), self.layers()
+        size = ROWS if obs.device.type == "cpu" else len(obs)
+        returns = torch.zeros_like(obs[:, 0])
+        for rows in (slice(start, start + size) for start in range(0, len(obs), size)):
+            some = Masks(*(mask[rows] for mask in masks))
+            drawn = noise[0][:, rows], noise[1][:, rows]
+            for _, reward, _ in self._simulate(policy, obs[rows], some, drawn, layers):
+                returns[rows] += reward
+        return returns
+
+    def _noise(self, obs: Tensor, steps: int, rng: Generator) -> tuple[Tensor, Tensor]:
+        """For the model [T, B, O + 1] and the policy [T, B, A]."""
         # Drawn at once, so that a GPU waits for the host only here.
-        noise = normal(rng, steps, len(obs), self.obs_dim + 1, like=obs)
         action_dim = self.input_layer.weight.shape[0] - self.obs_dim
-        action_noise = normal(rng, steps, len(obs), action_dim, like=obs)
-        observations, rewards, log_probs = [obs], [], []
-        for t in range(steps):
-            action, log_prob = policy(obs, action_noise[t])
-            obs, reward, state = self.step(obs, action, state, masks, noise[t])
-            observations.append(obs)
-            rewards.append(reward)
-            log_probs.append(log_prob)
-        return Trajectories(*map(torch.stack, (observations, rewards, log_probs)))
+        sizes = (self.obs_dim + 1, action_dim)
+        model, policy = (normal(rng, steps, len(obs), size, like=obs) for size in sizes)
+        return model, policy
 
-    def _embed(self, obs: Tensor, action: Tensor) -> Tensor:
-        return self.input_layer(self.inputs(torch.cat([obs, action], -1))).relu()
+    def _simulate(
+        self,
+        policy: Policy,
+        obs: Tensor,
+        masks: Masks,
+        noise: tuple[Tensor, Tensor],
+        layers: Layers,
+        state: LSTMState | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Next observations, rewards and the actions' log-probabilities, step by step."""
+        state = self.lstm.initial(len(obs), obs) if state is None else state
+        for of_model, of_policy in zip(*noise, strict=True):
+            action, log_prob = policy(obs, of_policy)
+            obs, reward, state = self.step(obs, action, state, masks, of_model, layers)
+            yield obs, reward, log_prob
 
-    def _heads(self, x: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
-        """Linear layers and heads: [.., B, H] -> mean and std of normalised outputs, [.., B, O + 1]."""
-        x = _masked(self.first, x, masks.first).relu()
-        x = _masked(self.second, x, masks.second).relu()
-        mean, raw = _masked(self.heads, x, masks.heads).chunk(2, dim=-1)
-        return mean, F.softplus(raw) + MIN_STD
+
+def _log_density(layers: Layers, states: Tensor, targets: Tensor, masks: Masks) -> Tensor:
+    """Of normalised outputs [T, B, O + 1], summed over steps: [B]."""
+    mean, std = _heads(layers, states, masks)
+    density = -0.5 * ((targets - mean) / std).square() - std.log() - 0.5 * log(2 * pi)
+    return density.sum((0, 2))
 
 
-def _masked(layer: Linear, x: Tensor, mask: Tensor) -> Tensor:
-    """The layer on masked inputs [.., B, I]; as plain rows, which is the fast way."""
-    return layer((x * mask).flatten(0, -2)).view(*x.shape[:-1], -1)
+def _heads(layers: Layers, x: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
+    """Linear layers and heads: [.., B, H] -> mean and std of normalised outputs, [.., B, O + 1]."""
+    x = _rowwise(layers.first, x * masks.first)
+    x = _rowwise(layers.second, x * masks.second)
+    mean, raw = _rowwise(layers.heads, x * masks.heads).chunk(2, dim=-1)
+    return mean, F.softplus(raw) + MIN_STD
+
+
+def _rowwise(layer: Repeated, x: Tensor) -> Tensor:
+    """A layer on [.., I]."""
+    return layer(x.flatten(0, -2)).view(*x.shape[:-1], -1)
 
 
 def _outputs(batch: Batch) -> Tensor:

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from unirl_repro.nn.mlp import Linear
 from unirl_repro.nn.products import is_worthwhile, product
+from unirl_repro.nn.repeated import Packed, Repeated
 
 
 class LSTMState(NamedTuple):
@@ -39,14 +40,22 @@ class MaskedLSTM(nn.Module):
         """The state before the first step: zero."""
         return LSTMState(like.new_zeros(rows, self.hidden), like.new_zeros(rows, self.hidden))
 
+    def gates(self) -> Repeated:
+        """The layer before the gates, for many steps: [B, I + H] -> [B, 4H]."""
+        return Repeated(torch.cat([self.from_input.weight, self.from_output]), self.from_input.bias)
+
     def step(
-        self, x: Tensor, state: LSTMState, input_mask: Tensor, output_mask: Tensor
+        self,
+        x: Tensor,
+        state: LSTMState,
+        input_mask: Tensor,
+        output_mask: Tensor,
+        gates: Repeated | None = None,
     ) -> LSTMState:
-        """One step: inputs [B, I], masks [B, I] and [B, H]."""
-        gates = self.from_input(x * input_mask) + _product(
-            state.output * output_mask, self.from_output
-        )
-        return LSTMState(*_cell(gates, state.cell))
+        """One step: inputs [B, I], masks [B, I] and [B, H]; `gates` from before the first step."""
+        layer = self.gates() if gates is None else gates
+        both = torch.cat([x * input_mask, state.output * output_mask], -1)
+        return LSTMState(*_Cell.apply(layer(both), state.cell))
 
     def forward(self, x: Tensor, input_mask: Tensor, output_mask: Tensor) -> LSTMState:
         """Whole sequences from the zero state: [T, B, I] -> [T, B, H] each.
@@ -61,16 +70,27 @@ def _product(x: Tensor, y: Tensor) -> Tensor:
     return product(x, y) if is_worthwhile(x, y) else x @ y
 
 
-def _cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Output and cell from the four gates' inputs [.., 4H], in the order of `torch.nn.LSTM`."""
-    write, keep, candidate, read = gates.chunk(4, dim=-1)
-    cell = keep.sigmoid() * cell + write.sigmoid() * _tanh(candidate)
-    return read.sigmoid() * _tanh(cell), cell
-
-
 def _tanh(x: Tensor) -> Tensor:
     """tanh as 2 sigmoid(2x) - 1: torch's own takes over ten times as long on a CPU."""
     return (x + x).sigmoid().mul(2).sub(1)
+
+
+class _Cell(torch.autograd.Function):
+    """Output and cell [B, H] from the gates' inputs [B, 4H] and the cell before."""
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        active, output, cell = gates.clone(), torch.empty_like(before), torch.empty_like(before)
+        _advance(active, before, output, cell)
+        ctx.save_for_backward(active, before, cell)
+        return output, cell
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_output: Tensor, of_cell: Tensor) -> tuple[Tensor, Tensor]:
+        active, before, cell = ctx.saved_tensors
+        of_gates = torch.empty_like(active)
+        return of_gates, _retreat(active, cell, before, of_output, of_cell, of_gates)
 
 
 class _Sequence(torch.autograd.Function):
@@ -94,12 +114,13 @@ class _Sequence(torch.autograd.Function):
         input_mask, output_mask = masks
         outputs, cells = (x.new_empty(steps, rows, len(from_output)) for _ in range(2))
         output = cell = torch.zeros_like(output_mask)
+        from_inputs, from_outputs = Packed(from_input, bias), Packed(from_output)
         gates = []
         for block in _blocks(steps, rows, bias):
             inputs = (x[block] * input_mask).flatten(0, 1)
-            active = _product(inputs, from_input).view(-1, rows, len(bias))
+            active = from_inputs(inputs).view(-1, rows, len(bias))
             for t, now in zip(range(block.start, block.stop), active, strict=True):
-                now.add_(_product(output * output_mask, from_output)).add_(bias)
+                now.add_(from_outputs(output * output_mask))
                 output, cell = _advance(now, cell, outputs[t], cells[t])
             gates.append(active)
         ctx.save_for_backward(x, outputs, cells, from_input, from_output, *masks, *gates)
@@ -111,6 +132,7 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, of_outputs: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, outputs, cells, from_input, from_output, *more = ctx.saved_tensors
         (input_mask, output_mask), gates = more[:2], more[2:]
+        into_inputs, into_outputs = Packed(from_input.t()), Packed(from_output.t())
         into_weights = ctx.needs_input_grad[1]
         of_x, of_bias = torch.empty_like(x), x.new_zeros(from_input.shape[1])
         of_input, of_output = torch.zeros_like(from_input), torch.zeros_like(from_output)
@@ -123,9 +145,9 @@ class _Sequence(torch.autograd.Function):
                 t = block.start + i
                 of_now = torch.addcmul(of_outputs[t], of_next, output_mask)
                 of_cell = _retreat(active[i], cells[t], before[1][i], of_now, of_cell, of_gates[i])
-                of_next = _product(of_gates[i], from_output.t())
+                of_next = into_outputs(of_gates[i])
             flat = of_gates.flatten(0, 1)
-            of_x[block] = _product(flat, from_input.t()).view_as(of_x[block]) * input_mask
+            of_x[block] = into_inputs(flat).view_as(of_x[block]) * input_mask
             if into_weights:
                 of_input += _product((x[block] * input_mask).flatten(0, 1).t(), flat)
                 of_output += _product((before[0] * output_mask).flatten(0, 1).t(), flat)
@@ -151,7 +173,7 @@ def _shifted(states: Tensor, block: slice, zero: Tensor) -> Tensor:
 
 
 def _advance(gates: Tensor, cell: Tensor, new_output: Tensor, new_cell: Tensor) -> list[Tensor]:
-    """`_cell` in place: the gates' inputs [B, 4H] become their activations."""
+    """A step in place: the gates' inputs [B, 4H], in torch's order, become their activations."""
     write, keep, candidate, read = gates.chunk(4, dim=-1)
     candidate.mul_(2)
     gates.sigmoid_()
