@@ -164,7 +164,7 @@ def crossing(x: np.ndarray, mean: np.ndarray, margin: np.ndarray, target: float)
     value = _between(x, mean - target, after) if inside else np.nan
     if np.isnan(margin).any():
         return Crossing(value, np.nan, np.nan)
-    excluded_below = np.flatnonzero((mean + margin < target)[: after + 1])
+    excluded_below = np.flatnonzero((mean + margin < target)[:after])
     excluded_above = np.flatnonzero((mean - margin > target)[after:])
     low, high = -np.inf, np.inf
     if len(excluded_below):
