@@ -1,5 +1,7 @@
 """Synthetic runs of Unified RL: who acted, and what its model said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -12,8 +14,10 @@ from unirl_repro.analysis.frames import (
     load_published,
     with_metrics,
 )
+from unirl_repro.analysis.settings import PlannedSettings, RunSettings
 from unirl_repro.figures.unified_rl_gap import METRICS
 
+NONE = PlannedSettings()
 LETTERS = {"r": "random", "s": "sac", "f": "sac_forced", "m": "mbrl"}
 
 
@@ -65,13 +69,24 @@ def learning_run(task, variant="unified", seed=0, source="trained", same_code=Tr
     return RecordedRun(rows, source=source, same_code=same_code, **metrics)
 
 
-def learning_study(name, tasks, variants=("unified",), missing=(), archive=(), num_seeds=5):
+def learning_study(
+    name,
+    tasks,
+    variants=("unified",),
+    missing=(),
+    archive=(),
+    num_seeds=5,
+    settings=NONE,
+):
     """Frame with metrics, and status; `missing` holds (task, variant, seed), `archive` tasks."""
     planned = tuple((t, v, s) for t in tasks for v in variants for s in range(num_seeds))
-    plan = StudyPlan(name, "quick", dict.fromkeys(tasks, BUDGET), planned, METRICS)
+    plan = StudyPlan(name, "quick", dict.fromkeys(tasks, BUDGET), planned, METRICS, settings)
     scale = {variant: 1 - 0.2 * index for index, variant in enumerate(variants)}
     runs = [
-        learning_run(t, v, s, "archive" if t in archive else "trained", scale=scale[v])
+        replace(
+            learning_run(t, v, s, "archive" if t in archive else "trained", scale=scale[v]),
+            settings=RunSettings(settings.parameters.get((t, v), {}), ("cpu",), 100.0),
+        )
         for t, v, s in planned
         if (t, v, s) not in missing
     ]
