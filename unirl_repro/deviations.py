@@ -136,8 +136,8 @@ DEVIATIONS: dict[str, Deviation] = {
         "Small scales",
         "Scales smoke and quick run the same code with networks of 16 or 64 units, smaller batches "
         "and budgets of 3 episodes or of 6,000 and 9,000 steps. Quick makes 2 gradient updates of SAC "
-        "per step, gives the model a step size of 3e-3 and a prior of strength 1 (a tenth of the "
-        "data asks for a weaker one), policy and critic one of 1.5e-4, and takes a task on which "
+        "per step, gives the model a step size of 3e-3 and a prior of strength 1 (100 would outweigh "
+        "a few dozen trajectories), policy and critic a step size of 1.5e-4, and takes a task on which "
         "learning shows within its budget. No claim about the papers rests on them.",
     ),
     # --- S: statistics
