@@ -178,7 +178,7 @@ class MBRL:
 
     def _lambda_returns(self, rollouts: Trajectories) -> Tensor:
         values = self._values(rollouts.obs[1:])
-        # The entropy bonus counts as reward, as it does in whole trajectories: deviation U11.
+        # The entropy bonus counts as reward, as it does in whole trajectories: deviation U20.
         reward = rollouts.reward - self.parameters.entropy_coefficient * rollouts.log_prob
         decay = self.parameters.trace_decay
         return lambda_returns(reward, values, self.parameters.discount, decay)
