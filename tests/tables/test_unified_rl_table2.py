@@ -144,8 +144,8 @@ def test_a_value_that_all_tasks_share_is_listed_once():
     starts = listed(table, "mbrl", "num_starts")
     assert list(starts) == list(TASKS)
     assert (starts[HOPPER], starts[CARTPOLE]) == ("2", "10")
-    part = table[(table["part"] == "all") & (table["group"] == "sac")]
-    assert part[part["name"] == "batch_size"]["num_runs"].tolist() == [10]
+    part = table[(table["part"] == "all") & (table["name"] == "discount")]
+    assert dict(zip(part["group"], part["num_runs"], strict=True)) == {"sac": 10, "mbrl": 5}
 
 
 def test_parts_alone_have_rows_only_where_they_differ():
