@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tests.analysis.frame_maker import curve_of
-from unirl_repro.analysis.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED
+from unirl_repro.analysis.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, evaluate
 from unirl_repro.analysis.claims_evidence import published_ranges
 from unirl_repro.analysis.claims_register import Claim, Selection, Shares, parameters
 from unirl_repro.analysis.frames import RecordedRun, StudyPlan, build_frame, load_published
@@ -52,6 +52,23 @@ def planned(claim: Claim) -> Claim:
     if claim.absent:
         runs = [Selection(study=runs[0].study, tasks=claim.tasks, variants=claim.variants)]
     return claim.model_copy(update={"runs": runs, "absent": []})
+
+
+def examples(register: Mapping[str, Claim]) -> list[dict]:
+    """All claims as in claims.json, each of another outcome than the one before."""
+    found = []
+    for i, (name, claim) in enumerate(register.items()):
+        chosen = planned(claim) if claim.test is not None else claim
+        how = World(lambda task, variant, time: 0 * time)
+        if claim.test is not None:
+            how = world(chosen, (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE)[i % 3])
+        frames, statuses = make(chosen, how)
+        cost = {"runs": 5, "core_hours": 1234.5, "gpu_hours": 0.0, "speed": "guess", "without": []}
+        found.append(
+            evaluate(name, chosen, frames, statuses, PUBLISHED, "paper")
+            | {"cost": cost | {"without": claim.absent}, "provisional": claim.tasks[:1]}
+        )
+    return found
 
 
 def world(claim: Claim, outcome: str) -> World:

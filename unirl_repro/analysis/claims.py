@@ -92,7 +92,7 @@ def evaluate(
     return {
         "id": name,
         **claim.model_dump(include={"document", "where", "claim", "absent"}),
-        "test": sentence(rule, CONSTANTS) if rule else f"None: {claim.untestable}",
+        "test": sentence(rule, CONSTANTS) if rule else "None",
         "rule": {"name": rule.name, "parameters": rule.parameters} if rule else None,
         "verdict": found.verdict,
         "why": found.why,
@@ -146,8 +146,7 @@ def conclude(findings: Sequence[Finding], *, majority: bool = False) -> Verdict:
 def _told(counts: Mapping[str, int], small: int) -> str:
     """How many comparisons came out how."""
     told = [f"{count} {verdict}" for verdict, count in counts.items() if count]
-    total = sum(counts.values())
-    text = f"of {total} comparison{'' if total == 1 else 's'} {', '.join(told)}"
+    text = f"comparisons: {', '.join(told)}"
     return f"{text}, {small} for lack of two seeds" if small else text
 
 
@@ -181,7 +180,7 @@ def _decide(
 def _undecidable(claim: Claim, statuses: Statuses, scale: str) -> str:
     """Why no runs of this scale can decide it; nothing if they can."""
     if claim.untestable:
-        return f"not measured: {claim.untestable}"
+        return f"not measured: it would take {claim.untestable}"
     if claim.absent:
         return f"needs runs of {', '.join(claim.absent)}, which are not planned at any scale"
     if any(selection.study is None for selection in claim.runs):

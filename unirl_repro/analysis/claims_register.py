@@ -273,8 +273,12 @@ def parameters(rule: Rule) -> _Model:
 def sentence(rule: Rule, constants: Mapping[str, float]) -> str:
     """The rule with its parameters, and `constants` of the statistics, filled in."""
     values = parameters(rule).model_dump()
-    listed = {k: ", ".join(v) for k, v in values.items() if _is_words(v)}
+    listed = {k: _listed(v) for k, v in values.items() if _is_words(v)}
     return rule.rule.format(**(values | listed), **constants)
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _is_words(value: Any) -> bool:

@@ -218,7 +218,7 @@ def shares(evidence: Evidence, tasks: Tasks, how: Shares) -> list[Finding]:
             window = condition.window
             chosen = evidence.choices(task, how.variant, condition.policy, window)
             found = contrast([(1.0, chosen)])
-            what = f"{task}, {condition.policy} from {window[0]:.0%} to {window[1]:.0%}"
+            what = f"{task}, {condition.policy} at {100 * window[0]:.0f}-{window[1]:.0%}"
             if condition.at_least is not None:
                 for_, against = found.above(condition.at_least), found.below(condition.at_least)
             else:

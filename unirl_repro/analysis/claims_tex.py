@@ -12,7 +12,7 @@ from unirl_repro.analysis.claims import (
     SUPPORTED,
 )
 
-SHOWN = 3  # findings of a claim that the table shows; claims.json has all
+SHOWN = 2  # findings of a claim that the table shows; claims.json has all
 COUNTED = {
     "supported": SUPPORTED,
     "not_supported": NOT_SUPPORTED,
@@ -25,10 +25,10 @@ SHORT_PRINTED = {
     PRINTED[NOT_SUPPORTED]: "do not support",
     PRINTED[INCONCLUSIVE]: "leave open",
 }
-CAPTION = r"Claims, verdicts and what they rest on. \regenerate{claims.json}"
+CAPTION = r"Claims, verdicts and what they rest on. \regenerate{claims}"
 UNITS = {"normalised return": 2, "share of choices": 2, "ratio of data": 2, "factor": 1}  # decimals
 FIRST_TO_SHOW = (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)
-WIDTHS = (7.4, 2.2, 1.0, 3.9, 1.3)  # of the columns [cm]; the page has 17
+WIDTHS = (6.2, 2.2, 0.9, 5.3, 1.3)  # of the columns [cm]; the page has 17
 
 Claims = Sequence[Mapping[str, Any]]
 
@@ -46,11 +46,13 @@ def tex(found: Claims) -> str:
     str
         Macros: ``\ClaimsTotal``, ``\ClaimsSupported`` and the other counts, ``\ClaimsPrinted`` and
         ``\ClaimsPrintedAgainst`` (claims that printed numbers decide, and those that they speak
-        against), ``\ClaimsTable`` and ``\ClaimsRules``.
+        against), ``\ClaimsProvisional`` (claims on tasks whose training lengths are provisional),
+        ``\ClaimsTable`` and ``\ClaimsRules``.
     """
     counts = {"total": len(found)}
     counts |= {k: sum(claim["verdict"] == v for claim in found) for k, v in COUNTED.items()}
     printed = [claim["printed_verdict"] for claim in found]
+    counts["provisional"] = sum(bool(claim["provisional"]) for claim in found)
     counts["printed"] = sum(verdict is not None for verdict in printed)
     counts["printed_against"] = printed.count(PRINTED[NOT_SUPPORTED])
     macros = {name: str(count) for name, count in counts.items()}
@@ -121,7 +123,7 @@ def _number(number: Mapping[str, Any]) -> str:
     p_values = [number[key] for key in ("p_for_holm", "p_against_holm") if number[key] is not None]
     shown = f"{_value(number['effect'], decimals)} {interval}"
     p_value = f", {_p_value(min(p_values))}" if p_values else ""
-    return f"{latex.escape(number['what'].replace('%', ' %'))}: {shown}{p_value}"
+    return f"{latex.escape(number['what'])}: {shown}{p_value}"
 
 
 def _float(value: float | str | None) -> float:
@@ -129,7 +131,9 @@ def _float(value: float | str | None) -> float:
 
 
 def _value(value: float | str, decimals: int) -> str:
-    return r"$\infty$" if value == "inf" else f"${float(value):.{decimals}f}$"
+    if value == "inf":
+        return r"$\infty$"
+    return f"${round(float(value), decimals) + 0.0:.{decimals}f}$"  # never -0.00
 
 
 def _p_value(value: float) -> str:

@@ -139,9 +139,9 @@ def _specs(claim: Claim, config: Config) -> list[RunSpec]:
 def _read_frame(study: str, places: Places) -> pd.DataFrame:
     for path in (places.frame(study), places.status(study)):
         if not path.exists():
-            part = "partial/" if places.partial else ""
+            target = "claims_partial" if places.partial else "claims"
             raise ConfigError(
-                f"{path} is not there yet. Make it, and the claims too: snakemake -c2 "
-                f"results/{places.scale}/{part}claims.json --config scale={places.scale}"
+                f"{path} is not there yet. Make it, and the claims too: "
+                f"snakemake -c2 {target} --config scale={places.scale}"
             )
     return pd.read_parquet(places.frame(study))

@@ -1,7 +1,7 @@
 # Frames and register -> verdicts on the documents' claims.
 
 
-rule claims:
+rule decide:
     input:
         frames=expand(
             f"{BUILT}frames/{{study}}.parquet", study=CLAIMED, allow_missing=True
@@ -36,3 +36,13 @@ rule claims:
         "Decide the claims of {input.register}"
     shell:
         "python -m unirl_repro claims --scale {wildcards.scale} {params.option} > {log} 2>&1"
+
+
+rule claims:
+    input:
+        multiext(f"results/{SCALE}/claims.", "json", "tex"),
+
+
+rule claims_partial:
+    input:
+        multiext(f"results/{SCALE}/partial/claims.", "json", "tex"),

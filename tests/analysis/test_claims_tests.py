@@ -1,0 +1,320 @@
+"""The tests of the register against calculations by hand and scipy's own."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tests.analysis.frame_maker import curve_of
+from unirl_repro.analysis import claims_register as register
+from unirl_repro.analysis.claims_evidence import Printed, Runs, contrast, published_ranges
+from unirl_repro.analysis.claims_tests import (
+    better,
+    better_average,
+    better_mostly,
+    data_to_level,
+    equal,
+    fails,
+    good_everywhere,
+    learns,
+    loses_less,
+    no_worse,
+    overhead,
+    overtaken,
+    shares,
+)
+from unirl_repro.analysis.frames import load_published
+from unirl_repro.analysis.statistics import NUM_RESAMPLES, Summary, summarise
+
+TASK, OTHER = "hopper-200", "walker2d-100"
+RNG = np.random.default_rng(0)
+OURS, SAC, MBRL = (RNG.normal(mean, 2.0, 5) for mean in (105.0, 100.0, 90.0))
+
+
+@dataclass(frozen=True)
+class Given:
+    """Evidence that was given sample by sample; a range of 100."""
+
+    samples: dict = field(default_factory=dict)  # by task, variant and window
+    ratios: np.ndarray = field(default_factory=lambda: np.array([]))
+
+    def returns(self, task, variant, window):
+        whole = self.samples.get((task, variant))
+        return summarise(self.samples.get((task, variant, window), whole))
+
+    def gain(self, task, variant, window, policies):
+        return summarise(self.samples[task, variant])
+
+    def choices(self, task, variant, policy, window):
+        return summarise(self.samples[task, policy, window])
+
+    def data_ratios(self, task, first, second, share):
+        return float(np.median(self.ratios)), self.ratios, 5
+
+    def range(self, task):
+        return 100.0
+
+
+TWO = Given({(TASK, "unified"): OURS, (TASK, "sac_rlpd"): SAC, (TASK, "mbrl"): MBRL})
+COMPARISON = register.Comparison(ours="unified", than=["sac_rlpd", "mbrl"], margin=0.05)
+AGAINST_SAC = COMPARISON.model_copy(update={"than": ["sac_rlpd"]})
+
+
+def one_sided(first, second, shift, alternative):
+    """Twice the one-sided p-value of Welch's test with one sample shifted."""
+    test = stats.ttest_ind(
+        np.asarray(first) - shift, second, equal_var=False, alternative=alternative
+    )
+    return min(1.0, 2 * test.pvalue)
+
+
+def test_contrasts_are_welchs_students_and_the_one_sample_test():
+    pair = [(1.0, summarise(OURS)), (-1.0, summarise(SAC))]
+    welch, student = stats.ttest_ind(OURS, SAC, equal_var=False), stats.ttest_ind(OURS, SAC)
+    assert contrast(pair).above(0) == pytest.approx(welch.pvalue)
+    assert contrast(pair).interval == pytest.approx(welch.confidence_interval())
+    assert contrast(pair, equal_variance=True).above(0) == pytest.approx(student.pvalue)
+    single = contrast([(1.0, summarise(OURS))])
+    assert single.below(110.0) == pytest.approx(stats.ttest_1samp(OURS, 110.0).pvalue)
+    assert single.above(110.0) == 1.0
+
+
+def test_a_contrast_of_unequal_numbers_by_hand():
+    found = contrast([(1.0, Summary(10.0, 2.0, 4)), (-0.5, Summary(6.0, 4.0, 8))])
+    # 4/4 + 0.25 * 16/8 = 1.5; Satterthwaite: 1.5^2 / (1^2/3 + 0.5^2/7).
+    assert (found.effect, found.error, found.num_seeds) == (7.0, pytest.approx(np.sqrt(1.5)), 4)
+    assert found.freedom == pytest.approx(2.25 / (1 / 3 + 0.25 / 7))
+
+
+def test_without_spread_what_lies_on_the_bound_is_on_neither_side():
+    found = contrast([(1.0, Summary(1.0, 0.0, 5))])
+    assert (found.above(0.95), found.below(0.95)) == (0.0, 1.0)
+    assert (found.above(1.0), found.below(1.0)) == (1.0, 1.0)
+    assert found.interval == (1.0, 1.0)
+
+
+def test_one_value_tests_nothing():
+    found = contrast([(1.0, Summary(5.0, np.nan, 1))])
+    assert np.isnan([found.above(0), found.below(0), *found.interval]).all()
+
+
+def test_better_is_students_test_against_the_better_part():
+    found = better(TWO, [TASK], COMPARISON)[0]
+    expected = stats.ttest_ind(OURS, SAC)
+    assert found.p_for == pytest.approx(expected.pvalue)
+    assert found.effect == pytest.approx((OURS.mean() - SAC.mean()) / 100)
+    assert found.also["p_welch"] == pytest.approx(
+        stats.ttest_ind(OURS, SAC, equal_var=False).pvalue
+    )
+
+
+def test_a_gain_that_is_significant_is_not_refuted_for_being_small():
+    sample = np.array([0.0, 0.1, 0.2, 0.3, 0.4])
+    evidence = Given({(TASK, "unified"): sample + 1, (TASK, "sac_rlpd"): sample})
+    found = better(evidence, [TASK], AGAINST_SAC)[0]
+    assert (found.p_for < 0.001, found.p_against) == (True, 1.0)
+    none = Given({(TASK, "unified"): sample, (TASK, "sac_rlpd"): sample})
+    found = better(none, [TASK], AGAINST_SAC)[0]
+    assert (found.p_for, found.p_against < 0.001) == (1.0, True)
+
+
+def test_no_worse_shifts_by_the_margin():
+    found = no_worse(TWO, [TASK], COMPARISON)[0]
+    assert found.p_for == pytest.approx(one_sided(OURS, SAC, -5.0, "greater"))
+    behind = no_worse(
+        TWO, [TASK], COMPARISON.model_copy(update={"ours": "mbrl", "than": ["sac_rlpd"]})
+    )
+    assert behind[0].p_against == pytest.approx(one_sided(MBRL, SAC, -5.0, "less"))
+
+
+def test_equal_is_two_one_sided_tests():
+    found = equal(TWO, [TASK], AGAINST_SAC)[0]
+    sides = one_sided(OURS, SAC, -5.0, "greater"), one_sided(OURS, SAC, 5.0, "less")
+    assert found.p_for == pytest.approx(max(sides))
+    sides = one_sided(OURS, SAC, -5.0, "less"), one_sided(OURS, SAC, 5.0, "greater")
+    assert found.p_against == pytest.approx(min(sides))
+
+
+def test_the_better_part_is_unknown_where_one_is_missing():
+    evidence = Given(TWO.samples | {(TASK, "mbrl"): []})
+    found = better(evidence, [TASK], COMPARISON)[0]
+    assert (found.num_seeds, np.isnan(found.p_for)) == (0, True)
+
+
+def test_better_mostly_compares_each_pair():
+    found = better_mostly(TWO, [TASK], COMPARISON)
+    assert [f.what for f in found] == [f"{TASK}, sac_rlpd", f"{TASK}, mbrl"]
+    assert found[1].p_for == pytest.approx(stats.ttest_ind(OURS, MBRL).pvalue)
+
+
+def test_the_average_over_tasks_has_the_error_of_its_parts():
+    both = Given(TWO.samples | {(OTHER, v): s for (_, v), s in TWO.samples.items()})
+    how = register.AverageComparison(
+        ours="unified", than=["sac_rlpd", "mbrl"], against="better", margin=0.05
+    )
+    single = better_average(TWO, [TASK], how)[0]
+    assert single.p_for == pytest.approx(stats.ttest_ind(OURS, SAC, equal_var=False).pvalue)
+    double = better_average(both, [TASK, OTHER], how)[0]
+    assert double.effect == pytest.approx(single.effect)
+    errors = [(f.high - f.low) for f in (single, double)]
+    assert errors[1] < errors[0] / np.sqrt(2)  # and more degrees of freedom
+    assert len(better_average(TWO, [TASK], how.model_copy(update={"against": "each"}))) == 2
+
+
+def test_good_everywhere_needs_each_other_to_fail_somewhere():
+    samples = {(TASK, "unified"): OURS, (OTHER, "unified"): OURS, (TASK, "sac_rlpd"): OURS}
+    evidence = Given(samples | {(OTHER, "sac_rlpd"): MBRL})
+    found = good_everywhere(evidence, [TASK, OTHER], AGAINST_SAC)
+    assert [f.what for f in found] == [TASK, OTHER, "sac_rlpd, its worst task"]
+    below = one_sided(MBRL, OURS, -5.0, "less")
+    assert found[2].p_for == pytest.approx(2 * below)  # Bonferroni
+    assert found[2].effect == pytest.approx((MBRL.mean() - OURS.mean()) / 100)
+
+
+def test_overtaken_looks_at_both_ends():
+    early, late = (0.0, 0.25), (0.9, 1.0)
+    evidence = Given(
+        {
+            (TASK, "mbrl", early): OURS,
+            (TASK, "sac_rlpd", early): SAC,
+            (TASK, "mbrl", late): MBRL,
+            (TASK, "sac_rlpd", late): SAC,
+        }
+    )
+    how = register.Crossing(
+        early="mbrl", late="sac_rlpd", early_window=early, late_window=late, margin=0.05
+    )
+    first, last = overtaken(evidence, [TASK], how)
+    welch = [stats.ttest_ind(*pair, equal_var=False) for pair in ((OURS, SAC), (SAC, MBRL))]
+    assert (first.p_for, last.p_for) == pytest.approx([test.pvalue for test in welch])
+
+
+def test_to_learn_and_to_fail_are_contraries():
+    gained = np.array([8.0, 9.0, 11.0, 12.0, 16.0])
+    evidence = Given({(TASK, "mbrl"): gained})
+    how = register.Gain(variant="mbrl", window=(0.9, 1.0), margin=0.05)
+    learnt, failed = (test(evidence, [TASK], how)[0] for test in (learns, fails))
+    assert learnt.p_for == pytest.approx(stats.ttest_1samp(gained, 5.0).pvalue)
+    assert (failed.p_for, failed.p_against) == (learnt.p_against, learnt.p_for)
+
+
+def test_loses_less_is_a_difference_of_differences():
+    plain, changed = "ant-100", "ant_distractors-100"
+    samples = {(plain, "sac_rlpd"): OURS, (changed, "sac_rlpd"): SAC}
+    samples |= {(plain, "mbrl"): OURS, (changed, "mbrl"): MBRL}
+    how = register.Drop(ours="sac_rlpd", than="mbrl", plain=plain, changed=changed, margin=0.05)
+    found = loses_less(Given(samples), [plain, changed], how)[0]
+    assert found.effect == pytest.approx((SAC.mean() - MBRL.mean()) / 100)
+
+
+def test_shares_are_tested_against_their_bounds():
+    window = (0.0, 0.5)
+    values = np.array([0.3, 0.4, 0.5, 0.4, 0.3])
+    evidence = Given({(TASK, "mbrl", window): values})
+    conditions = [
+        register.Condition(policy="mbrl", window=window, at_least=0.25),
+        register.Condition(policy="mbrl", window=window, at_most=0.25),
+    ]
+    how = register.Shares(variant="unified", conditions=conditions)
+    least, most = shares(evidence, [TASK], how)
+    expected = stats.ttest_1samp(values, 0.25).pvalue
+    assert (least.p_for, least.p_against) == (pytest.approx(expected), 1.0)
+    assert (most.p_for, most.p_against) == (1.0, pytest.approx(expected))
+
+
+RATIOS = np.linspace(0.5, 0.7, 2001)
+
+
+def test_data_to_a_level_counts_resamples_on_either_side():
+    how = register.DataToLevel(ours="unified", than="sac_rlpd", share=0.8, claimed=0.57)
+    found = data_to_level(Given(ratios=RATIOS), [TASK], how)[0]
+    below = (RATIOS <= 0.57).sum()
+    assert found.p_for == pytest.approx(2 / 2002)
+    assert found.p_against == pytest.approx(2 * (below + 1) / 2002)
+    assert (found.low, found.high) == (
+        pytest.approx(0.505, abs=1e-3),
+        pytest.approx(0.695, abs=1e-3),
+    )
+
+
+def test_overhead_follows_from_the_ratio():
+    how = register.Overhead(
+        **{"ours": "unified", "than": "sac_rlpd", "share": 0.8, "claimed": 944.7},
+        **{"printed_ratio": 0.57, "update_seconds": 0.008, "episode_seconds": 10.0},
+        updates_per_episode=100,
+    )
+    found = overhead(Given(ratios=RATIOS), [TASK], how)[0]
+    assert found.effect == pytest.approx((10.008 / 0.6 - 10) / 0.008)
+    # Less data lets updates be slower: the lower limit is that of the higher ratio.
+    assert found.low == pytest.approx((10.008 / 0.695 - 10) / 0.008, rel=2e-3)
+    assert found.also["if_the_time_is_one_update_s"] == pytest.approx((10.8 / 0.6 - 10) / 0.8)
+    assert found.p_against == pytest.approx(2 * ((RATIOS <= 0.57).sum() + 1) / 2002, abs=2e-3)
+
+
+# Evidence from frames
+
+
+def frame(*curves):
+    return pd.concat(curves, ignore_index=True)
+
+
+def run(returns, policies, seed=0, variant="unified"):
+    curve = curve_of(returns, [200] * len(returns), variant=variant, seed=seed)
+    return curve.assign(policy=policies)
+
+
+def runs(*curves):
+    return Runs(frame(*curves), {TASK: 800}, {TASK: 100.0})
+
+
+def test_windows_are_shares_of_the_budget():
+    evidence = runs(run([1.0, 2.0, 3.0, 4.0], ["random", "sac", "mbrl", "mbrl"]))
+    assert evidence.returns(TASK, "unified", (0.0, 1.0)).mean == 2.5
+    assert evidence.returns(TASK, "unified", (0.0, 0.25)).mean == 1.0
+    assert evidence.returns(TASK, "unified", (0.5, 1.0)).mean == 3.5
+    assert evidence.returns(TASK, "mbrl", (0.5, 1.0)).num_seeds == 0
+    assert evidence.returns("ant-100", "unified", (0.5, 1.0)).num_seeds == 0
+
+
+def test_gains_are_paired_within_a_run():
+    first = run([1.0, 3.0, 5.0, 9.0], ["random", "random", "sac", "mbrl"], seed=0)
+    second = run([11.0, 13.0, 15.0, 19.0], ["random", "random", "mbrl", "sac"], seed=1)
+    evidence = runs(first, second)
+    gained = evidence.gain(TASK, "unified", (0.75, 1.0), None)
+    assert (gained.mean, gained.spread, gained.num_seeds) == (7.0, 0.0, 2)
+    acted = evidence.gain(TASK, "unified", (0.5, 1.0), ["sac", "sac_forced"])
+    assert acted.mean == np.mean([5.0 - 2.0, 19.0 - 12.0])
+
+
+def test_an_agent_that_never_acted_at_random_has_no_gain():
+    evidence = runs(run([1.0, 2.0], ["sac", "sac"]))
+    assert evidence.gain(TASK, "unified", (0.0, 1.0), None).num_seeds == 0
+
+
+def test_choices_leave_out_forced_and_random_episodes():
+    policies = ["random", "sac_forced", "mbrl", "sac"]
+    evidence = runs(run([0.0] * 4, policies, 0), run([0.0] * 4, ["random", *["mbrl"] * 3], 1))
+    found = evidence.choices(TASK, "unified", "mbrl", (0.0, 1.0))
+    assert (found.mean, found.num_seeds) == (0.75, 2)
+    assert evidence.choices(TASK, "unified", "mbrl", (0.25, 0.5)).num_seeds == 1
+
+
+def test_printed_rows_are_averages_over_all_of_training_and_nothing_else():
+    printed = Printed(load_published("unified_rl_table1"))
+    sample = printed.returns(TASK, "unified", (0.0, 1.0))
+    assert (sample.mean, sample.num_seeds) == (750.3, 5)
+    assert sample.half_width == pytest.approx(2.4)
+    assert printed.returns(TASK, "unified", (0.0, 0.5)).num_seeds == 0
+    assert printed.gain(TASK, "unified", (0.0, 1.0), None).num_seeds == 0
+    assert printed.choices(TASK, "unified", "mbrl", (0.0, 1.0)).num_seeds == 0
+    assert printed.data_ratios(TASK, "unified", "sac_rlpd", 0.8)[2] == 0
+    ratio, drawn, _ = Printed(printed.published, 0.57).data_ratios("", "", "", 0.8)
+    assert (ratio, len(drawn), set(drawn)) == (0.57, NUM_RESAMPLES, {0.57})
+
+
+def test_ranges_are_those_of_the_printed_rows():
+    ranges = published_ranges(load_published("unified_rl_table1"))
+    assert ranges[TASK] == pytest.approx(750.3 - 541.6)
+    assert len(ranges) == 6
