@@ -21,7 +21,7 @@ from unirl_repro.replay import Batch
 from unirl_repro.rng import normal
 
 BLOCK = 2**19  # numbers in one layer's units: 2 MiB
-ROWS = 1000  # trajectories whose step fits into a processor's cache
+ROWS = 2500  # trajectories whose step still fits into a processor's cache
 MIN_STD = 0.01  # of a normalised output: deviation U1
 Policy = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # obs, noise -> action, log-probability
 

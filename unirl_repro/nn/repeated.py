@@ -12,7 +12,7 @@ On a GPU, in float64 and for small layers nothing is reordered; all else is the 
 
 from collections.abc import Callable
 from copy import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +102,7 @@ class _RepeatedMLP(nn.Module):
                 "the network normalises its layers. Allowed: networks without layer_norm"
             )
         (name,) = (name for name, function in FORWARD.items() if function is mlp.activation)
-        self.layers = [Repeated.of(layer, name) for layer in mlp.layers]
+        self.layers = [Repeated.of(cast(Linear, layer), name) for layer in mlp.layers]
         self.head = Repeated.of(mlp.head)
 
     def forward(self, x: Tensor) -> Tensor:
