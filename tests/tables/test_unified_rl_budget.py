@@ -97,7 +97,8 @@ def test_both_rows_and_the_ratios_give_a_proposal_that_config_yaml_takes():
     assert more == {f"variants.{SAC}.tasks.{HOPPER}": {"updates_per_step": 2}}
     written = tex(table, status)
     assert r"NumInferred}{1}" in written
-    assert "steps: 40000, status: inferred, source: " in written
+    assert r"BudgetEntries}{\texttt{hopper" in written
+    assert r"\\ \texttt{variants" in written
 
 
 @pytest.mark.parametrize("row", ["ppo", "td3"])
