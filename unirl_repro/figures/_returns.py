@@ -10,7 +10,6 @@ from unirl_repro.analysis.curves import grid, on_grid, training
 from unirl_repro.analysis.frames import Status
 from unirl_repro.analysis.style import look
 from unirl_repro.figures._curves import (
-    Entry,
     draw_mean,
     dress_panel,
     joined,
@@ -58,10 +57,3 @@ def draw_returns(
             start = 0.93 if len(variants) > FEW else 0.0
             ax.axhline(published, start, 1.0, color=look(variant).colour, ls=":", lw=1)
     dress_panel(ax, task, drawn[drawn["task"] == task], status)
-
-
-def entries(frame: pd.DataFrame) -> list[Entry]:
-    """What lines mean in a figure of this frame."""
-    printed = (frame["kind"] == "published").any()
-    dotted = [(":", "published average over training")] if printed else []
-    return [("-", "mean and 95% interval"), *dotted]

@@ -6,8 +6,13 @@ from matplotlib.figure import Figure
 from unirl_repro.analysis.frames import Status
 from unirl_repro.analysis.style import panels, styled
 from unirl_repro.figures._curves import BENCHMARK as TASKS
-from unirl_repro.figures._curves import check_tasks, legend
-from unirl_repro.figures._returns import draw_returns, entries, return_curves
+from unirl_repro.figures._curves import Entry, check_tasks, legend
+from unirl_repro.figures._returns import draw_returns, return_curves
+
+ENTRIES: list[Entry] = [
+    ("-", "mean and 95% interval"),
+    (":", "published average over training"),
+]
 
 
 def data(frame: pd.DataFrame, status: Status) -> pd.DataFrame:
@@ -46,5 +51,5 @@ def figure(frame: pd.DataFrame, status: Status) -> Figure:
             ax.set_xlabel("environment steps")
         for ax in axes[::3]:
             ax.set_ylabel("episode return")
-        legend(fig, drawn, status, entries(frame))
+        legend(fig, drawn, status, ENTRIES)
     return fig
