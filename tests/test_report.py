@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.analysis import claim_frames
 from tests.analysis.frame_maker import make_study
 from tests.figures.unified_runs import learning_study
 from unirl_repro import figures, report, tables
+from unirl_repro.analysis import claims_tex
+from unirl_repro.analysis.claims_register import load_register
 from unirl_repro.campaign import claims
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.planned import planned_settings
@@ -73,6 +76,8 @@ def results(tmp_path_factory):
     report.write_macros("quick", statuses, csvs["table"], root / "macros.tex", csvs["figure"])
     claims.write(claims.decide(CONFIG, places, Site()), places)
     report.write_what_ran(statuses, root / "what_ran.tex")
+    register = load_register(CONFIG, PAPER / "claims.yaml")
+    (root / "claims.tex").write_text(claims_tex.tex(claim_frames.examples(register)))
     report.write_deviations(root / "deviations.tex")
     report.write_tasks(root / "tasks.tex")
     paths = write_manifests(root, manifest(), manifest(torch="2.12.0", dirty=True))
