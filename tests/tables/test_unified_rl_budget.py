@@ -207,7 +207,7 @@ def test_a_small_scale_decides_nothing(scale):
         "provisional",
         "not decidable at this scale",
     )
-    assert np.isnan(part(table, "updates")["value"])
+    assert part(table, "updates")[["value", "low", "high"]].isna().all()
 
 
 def test_planned_rows_without_runs_show_as_missing():
