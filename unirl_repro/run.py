@@ -5,6 +5,7 @@ and started again gives the same curve, metrics and final parameters, and repeat
 since its last checkpoint.
 """
 
+import ctypes
 import json
 import os
 import platform
@@ -113,12 +114,29 @@ def train(spec: RunSpec, checkpoints: Path, out: Path, options: Options) -> dict
     if options.device == "cuda":
         _check_gpu()
     torch.set_num_threads(1)  # one run, one thread: the same bytes on any number of cores
+    keep_freed_memory()
     session = _Session(spec, checkpoints, out, options)
     with session.stop:
         try:
             return session.run()
         finally:
             session.store.close()
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep for the next array what the last one gave back; elsewhere change nothing.
+
+    Otherwise arrays of some megabytes go back to the system at once and come as new pages, each a
+    fault: 26,000 in one update of unified_rl's model at Hopper's size, 12% of its time. The peak is
+    the same to a few percent.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, 2**30)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 class _Session:
