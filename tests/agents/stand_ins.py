@@ -1,6 +1,6 @@
 """Models that are known: what agents and the EPS check ask of a `BayesianLSTM`, without learning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from numpy.random import Generator
@@ -65,9 +65,10 @@ class StandIn(nn.Module):
         return Trajectories(*map(torch.stack, (observations, rewards, log_probs)))
 
     def returns(
-        self, policy: Policy, obs: Tensor, masks: Masks, steps: int, rng: Generator
+        self, policies: Sequence[Policy], obs: Tensor, masks: Masks, steps: int, rng: Generator
     ) -> Tensor:
-        return self.rollout(policy, obs, masks, steps, rng).reward.sum(0)
+        each = [self.rollout(p, o, masks, steps, rng) for p, o in zip(policies, obs, strict=True)]
+        return torch.stack([trajectories.reward.sum(0) for trajectories in each])
 
 
 def point_mass(obs: Tensor, action: Tensor, label: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

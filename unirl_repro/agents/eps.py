@@ -46,11 +46,9 @@ def return_gaps(
     Tensor
         [K], differences of mean returns; not finite where a rollout diverged.
     """
-    each = masks.repeat(start.shape[2])  # [K M, H]
-    returns = [
-        model.returns(policy, obs.flatten(0, 1), each, steps, rng).view(obs.shape[:2]).mean(-1)
-        for policy, obs in zip((candidate, incumbent), start, strict=True)
-    ]
+    policies, each = (candidate, incumbent), masks.repeat(start.shape[2])  # [K M, H]
+    returns = model.returns(policies, start.flatten(1, 2), each, steps, rng)  # [2, K M]
+    returns = returns.view(start.shape[:3]).mean(-1)  # [2, K]
     return returns[0] - returns[1]
 
 

@@ -4,7 +4,7 @@ A set of dropout masks is a sample of weights, w ~ q(w; theta) (Gal and Ghahrama
 drawn for a trajectory and held over its steps, in training and in rollouts alike.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import log, pi
 from typing import NamedTuple
 
@@ -178,17 +178,24 @@ class BayesianLSTM(nn.Module):
         return Trajectories(*map(torch.stack, ((obs, *following), rewards, log_probs)))
 
     def returns(
-        self, policy: Policy, obs: Tensor, masks: Masks, steps: int, rng: Generator
+        self, policies: Sequence[Policy], obs: Tensor, masks: Masks, steps: int, rng: Generator
     ) -> Tensor:
-        """Sum of rewards [B] of such trajectories, of which nothing else is kept."""
-        noise, layers = self._noise(obs, steps, rng), self.layers()
-        size = ROWS if obs.device.type == "cpu" else len(obs)
-        returns = torch.zeros_like(obs[:, 0])
-        for rows in (slice(start, start + size) for start in range(0, len(obs), size)):
-            some = Masks(*(mask[rows] for mask in masks))
-            drawn = noise[0][:, rows], noise[1][:, rows]
-            for _, reward, _ in self._simulate(policy, obs[rows], some, drawn, layers):
-                returns[rows] += reward
+        """Sums of rewards [P, B] of P policies' trajectories, all in one batch.
+
+        From observations [P, B, O]; row i of each policy is under mask i. Nothing else is kept.
+        """
+        count, rows, obs_dim = obs.shape
+        noise, layers = self._noise(obs.flatten(0, 1), steps, rng), self.layers()
+        noise = tuple(part.unflatten(1, (count, rows)) for part in noise)
+        act, returns = side_by_side(policies), torch.zeros_like(obs[..., 0])
+        # On a CPU as many at once as its cache holds.
+        size = max(1, ROWS // count) if obs.device.type == "cpu" else rows
+        for some in (slice(start, start + size) for start in range(0, rows, size)):
+            under = Masks(*(mask[some].repeat(count, 1) for mask in masks))
+            drawn = tuple(part[:, :, some].flatten(1, 2) for part in noise)
+            start = obs[:, some].reshape(-1, obs_dim)
+            for _, reward, _ in self._simulate(act, start, under, drawn, layers):
+                returns[:, some] += reward.view(count, -1)
         return returns
 
     def _noise(self, obs: Tensor, steps: int, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -204,7 +211,7 @@ class BayesianLSTM(nn.Module):
         policy: Policy,
         obs: Tensor,
         masks: Masks,
-        noise: tuple[Tensor, Tensor],
+        noise: tuple[Tensor, ...],
         layers: Layers,
         state: LSTMState | None = None,
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -214,6 +221,18 @@ class BayesianLSTM(nn.Module):
             action, log_prob = policy(obs, of_policy)
             obs, reward, state = self.step(obs, action, state, masks, of_model, layers)
             yield obs, reward, log_prob
+
+
+def side_by_side(policies: Sequence[Policy]) -> Policy:
+    """One policy that acts on equal parts of a batch as these do, in their order."""
+
+    def act(obs: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        parts = zip(obs.chunk(len(policies)), noise.chunk(len(policies)), strict=True)
+        acted = [policy(*part) for policy, part in zip(policies, parts, strict=True)]
+        actions, log_probs = zip(*acted, strict=True)
+        return torch.cat(actions), torch.cat(log_probs)
+
+    return act
 
 
 def _log_density(layers: Layers, states: Tensor, targets: Tensor, masks: Masks) -> Tensor:

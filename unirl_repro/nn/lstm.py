@@ -20,7 +20,9 @@ class LSTMState(NamedTuple):
 
 
 class MaskedLSTM(nn.Module):
-    """One layer; a mask on its input and a mask on its recurrent input, shared by all four gates.
+    """One layer; a mask on its input and one on its recurrent input, shared by all four gates.
+
+    Sharing them is deviation U5.
 
     Parameters
     ----------
