@@ -24,31 +24,52 @@ from unirl_repro.loop import MismatchError, Trainer
 from unirl_repro.run import FatalError, Options, StoppedError, train
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.engine", "unirl_repro.agents.sac", "unirl_repro.envs.dmc"])
+CONTEXT.set_forkserver_preload(
+    ["tests.engine", "unirl_repro.agents.unified", "unirl_repro.envs.dmc"]
+)
 
 SMALL: dict[str, Any] = {"hidden": [16, 16], "batch_size": 16, "random_steps": 100}
+RLPD: dict[str, Any] = SMALL | {
+    "layer_norm": True,
+    "entropy_in_target": False,
+    "activation": "tanh",
+    "std_head": "softplus",
+    "update_at": "episode",
+}
+MODEL_BASED: dict[str, Any] = {
+    "model_hidden": 8,
+    "hidden": [16, 16],
+    "critic_hidden": [16, 16],
+    "num_masks": 2,
+    "num_starts": 2,
+    "model_batch_size": 2,
+    "imagined_horizon": 4,
+    "steps_per_update": 200,
+    "random_steps": 100,
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     "sac": SMALL,
-    "sac_rlpd": SMALL
-    | {
-        "layer_norm": True,
-        "entropy_in_target": False,
-        "activation": "tanh",
-        "std_head": "softplus",
-        "update_at": "episode",
+    "sac_rlpd": RLPD,
+    "mbrl": MODEL_BASED,
+    "unified": {
+        "sac": RLPD,
+        "mbrl": MODEL_BASED | {"policy_training": "full_trajectory"},
+        "num_masks": 1,  # of so untrained a model many would never agree: each part is to act
+        "num_rollouts": 2,
     },
 }
+ALGORITHM = {"sac_rlpd": "sac"}  # of a variant that is not named after its own
 
 
 def small_spec(variant: str = "sac", task: str = "cartpole-200", **changes: Any) -> RunSpec:
     """A run with tiny networks; `changes` go to the spec, unknown ones to the hyper-parameters."""
     fields = {k: changes.pop(k) for k in list(changes) if k in RunSpec.__dataclass_fields__}
-    values = VARIANTS[variant] | changes
+    values, algorithm = VARIANTS[variant] | changes, ALGORITHM.get(variant, variant)
     spec = RunSpec(
         task=TASKS[task],
         variant=variant,
-        algorithm="sac",
-        parameters=resolve_parameters("sac", values, "test"),
+        algorithm=algorithm,
+        parameters=resolve_parameters(algorithm, values, "test"),
         seed=0,
         budget=600,
         evaluate_every=500,

@@ -1,6 +1,7 @@
 """The run engine, against real processes: killed, signalled, damaged, out of disk."""
 
 import errno
+import itertools
 import json
 import os
 import random
@@ -8,7 +9,6 @@ import re
 import signal
 import subprocess
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import unirl_repro.run
-from tests.engine import Attempt, edit_manifest, results, run, saved_steps, small_spec
+from tests.engine import SMALL, Attempt, edit_manifest, results, run, saved_steps, small_spec
 from unirl_repro.campaign.conditions import why_not_compiled
 from unirl_repro.checkpoint import Store
 from unirl_repro.config import RunSpec
@@ -24,7 +24,7 @@ from unirl_repro.fingerprint import fingerprint
 from unirl_repro.run import DeviceError, Options, train
 from unirl_repro.stopping import Stop
 
-ALL = pytest.mark.parametrize("variant", ["sac", "sac_rlpd"])
+ALL = pytest.mark.parametrize("variant", ["sac", "sac_rlpd", "mbrl", "unified"])
 
 
 def manifest(folder: Path) -> dict:
@@ -72,18 +72,22 @@ def test_another_seed_gives_another_run(tmp_path):
     assert parameters(tmp_path / "0") != parameters(tmp_path / "1")
 
 
-@ALL
-def test_killed_twenty_times_it_ends_as_if_undisturbed(variant, tmp_path, whole):
-    spec = small_spec(variant, budget=8000)
-    _kill_campaign(spec, tmp_path, whole(spec), kills=20)
+@pytest.mark.parametrize(
+    ("variant", "kills"), [("sac", 20), ("sac_rlpd", 20), ("mbrl", 3), ("unified", 3)]
+)
+def test_killed_again_and_again_it_ends_as_if_undisturbed(variant, kills, tmp_path, whole):
+    spec = small_spec(variant, budget=400 * kills)
+    _kill_campaign(spec, tmp_path, whole(spec), kills)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-@ALL
-def test_killed_two_hundred_times_it_ends_as_if_undisturbed(variant, tmp_path, whole):
-    spec = small_spec(variant, budget=80_000)
-    _kill_campaign(spec, tmp_path, whole(spec), kills=200)
+@pytest.mark.parametrize(
+    ("variant", "kills"), [("sac", 200), ("sac_rlpd", 200), ("mbrl", 50), ("unified", 50)]
+)
+def test_killed_many_times_it_ends_as_if_undisturbed(variant, kills, tmp_path, whole):
+    spec = small_spec(variant, budget=400 * kills)
+    _kill_campaign(spec, tmp_path, whole(spec), kills)
 
 
 def _save_often() -> None:
@@ -104,7 +108,7 @@ def _kill_campaign(spec: RunSpec, folder: Path, undisturbed: Path, kills: int) -
         attempt = Attempt(spec, folder / "killed", checkpoint_every=0.25, prepare=_save_often)
         # Where updates come before an episode its steps come in a burst: leave room for those.
         further = checkpoint + random_steps.randrange(1, share // 2)
-        enough = max(further, spec.parameters.random_steps + 1)
+        enough = max(further, SMALL["random_steps"] + 1)
         delay = random_steps.randrange(share // 5)
 
         def now(attempt=attempt, before=checkpoint, enough=enough, delay=delay) -> bool:
@@ -123,7 +127,7 @@ def _kill_campaign(spec: RunSpec, folder: Path, undisturbed: Path, kills: int) -
     executed += last.steps
     segments = manifest(folder / "killed")["segments"]
     assert len(segments) == kills + 1
-    for before, after in pairwise(segments):
+    for before, after in itertools.pairwise(segments):
         assert before["reason"] == "killed"
         assert after["start_step"] == before["stop_step"] > 0
     assert executed <= 1.3 * spec.budget, f"{executed} steps for a budget of {spec.budget}"
@@ -239,7 +243,7 @@ def test_all_checkpoints_damaged_is_an_error_and_never_a_silent_restart(tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@ALL
+@pytest.mark.parametrize("variant", ["sac", "sac_rlpd"])
 def test_a_signal_stops_at_a_safe_point_and_the_run_goes_on_from_there(
     variant, number, tmp_path, whole
 ):
@@ -473,8 +477,13 @@ def test_evaluation_and_logging_change_nothing_in_training(variant, tmp_path):
     assert parameters(tmp_path / "rare") == parameters(tmp_path / "often")
 
 
-@pytest.mark.parametrize("budget", [200, 555, 800])
-@ALL
+@pytest.mark.parametrize(
+    ("variant", "budget"),
+    [
+        *itertools.product(["sac", "sac_rlpd"], [200, 555, 800]),
+        *itertools.product(["mbrl", "unified"], [555]),
+    ],
+)
 def test_a_run_cut_at_n_steps_equals_the_run_with_budget_n(variant, budget, tmp_path):
     for name, steps in (("short", budget), ("long", 1200)):
         assert run(small_spec(variant, budget=steps), tmp_path / name).code == 0
