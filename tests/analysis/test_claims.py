@@ -139,7 +139,7 @@ def test_short_runs_leave_a_claim_about_all_of_training_open_and_one_about_its_s
     whole = decided(BEATS, REGISTER[BEATS], world(REGISTER[BEATS], SUPPORTED), reached=half)
     assert whole["verdict"] == INCONCLUSIVE
     assert "60 of 60 runs stop before" in whole["why"]
-    assert "50% to 50% of the budget, needed is 100%" in whole["why"]
+    assert "they reach 50% of the budget, needed is 100%" in whole["why"]
     start = decided(EARLY, REGISTER[EARLY], world(REGISTER[EARLY], SUPPORTED), reached=half)
     assert start["verdict"] == SUPPORTED
     assert len(start["runs"]["short"]) == start["runs"]["planned"]
@@ -149,7 +149,7 @@ def test_runs_that_stop_before_the_start_is_over_leave_that_open_too():
     claim = REGISTER[EARLY]
     found = decided(EARLY, claim, world(claim, SUPPORTED), reached=lambda *run: 0.2)
     assert found["verdict"] == INCONCLUSIVE
-    assert "20% to 20% of the budget, needed is 25%" in found["why"]
+    assert "they reach 20% of the budget, needed is 25%" in found["why"]
 
 
 def test_the_verdict_on_table_1_is_students_test():

@@ -171,9 +171,10 @@ def _decide(
     found = _test(claim, evidence)
     if reason:
         return Verdict(NOT_DECIDABLE, reason, found.numbers)
-    if reason := _too_short(claim, there):
-        return Verdict(INCONCLUSIVE, reason, found.numbers)
     lacking = _missing(there)
+    if reason := _too_short(claim, there):
+        told = "; ".join(filter(None, [reason, lacking]))
+        return Verdict(INCONCLUSIVE, told, found.numbers)
     return Verdict(found.verdict, "; ".join(filter(None, [found.why, lacking])), found.numbers)
 
 
@@ -202,9 +203,10 @@ def _too_short(claim: Claim, there: Mapping[str, Any]) -> str:
     shares = [run["reached"] for run in there["short"] if run["reached"] < end]
     if not shares:
         return ""
+    span = " to ".join(dict.fromkeys(f"{share:.0%}" for share in (min(shares), max(shares))))
     return (
         f"{len(shares)} of {there['there']} runs stop before the part of training that it is "
-        f"about: they reach {min(shares):.0%} to {max(shares):.0%} of the budget, needed is {end:.0%}"
+        f"about: they reach {span} of the budget, needed is {end:.0%}"
     )
 
 
