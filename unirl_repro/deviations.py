@@ -244,6 +244,14 @@ DEVIATIONS: dict[str, Deviation] = {
         "Figure 4 (right) sets SAC's entropy coefficient far above its ideal and gives no number. "
         "We fix it at 5; where Table 2 fixes a coefficient, it is 0.2.",
     ),
+    "U21": Deviation(
+        "The initial dataset",
+        "Algorithm 1 is given one, of no stated size. The model is first trained when there are as "
+        "many episodes as a batch holds, 100 (A1's uniform actions, then the untrained policy, or "
+        "SAC inside Unified RL). With ten the prior's term, eta/N times the squared weights, "
+        "outweighs the likelihood at the printed eta: on DClaw the model shrank to a constant and "
+        "had not come back with 250 episodes.",
+    ),
     "U20": Deviation(
         "Entropy in Dreamer-style training",
         "Dreamer has no entropy bonus, and unified_rl does not say where it enters. We add it to "

@@ -86,6 +86,7 @@ class MBRLParameters:
     discount: Probability = 0.99
     trace_decay: Probability = 0.95  # lambda
     # When it learns, and from what
+    initial_episodes: PositiveInt = 100  # in D before the first update: deviation U21
     steps_per_update: PositiveInt = 10  # environment steps for one update of each: deviation U4
     random_steps: NonNegativeInt = 1_000  # uniform actions at the start: deviation A1
     replay_capacity: PositiveInt = 1_000_000

@@ -83,8 +83,8 @@ class MBRL:
         return self.actor.act(obs, noise)
 
     def before_episode(self, replay: Replay, keys: Keys) -> Metrics:
-        too_early = replay.added < max(1, self.random_steps)
-        if too_early or not num_episodes(replay, self.horizon):
+        known, needed = num_episodes(replay, self.horizon), self.parameters.initial_episodes
+        if replay.added < self.random_steps or known < needed:
             return {}
         return self.train_model(replay, keys) | self.train_policy(replay, keys)
 

@@ -54,9 +54,9 @@ class Unified:
         return active.act(obs, rng, explore=explore)
 
     def before_episode(self, replay: Replay, keys: Keys) -> Metrics:
-        metrics = dict(self.mbrl.before_episode(replay, keys))  # line 3
-        metrics |= self.sac.before_episode(replay, keys)  # line 4
-        if not metrics:  # the random episodes: nothing has been learnt yet
+        of_mbrl = self.mbrl.before_episode(replay, keys)  # line 3
+        metrics = {**of_mbrl, **self.sac.before_episode(replay, keys)}  # line 4
+        if not of_mbrl:  # a model that has not been trained proves nothing
             return metrics
         gaps = self.return_gaps(replay, keys)  # line 5
         proven = eps.is_proven(gaps)
