@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,24 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from unirl_repro.config import SCALES, Config, ConfigError, load_config, parse_config
+from unirl_repro.config import (
+    SCALES,
+    Config,
+    ConfigError,
+    load_config,
+    parse_config,
+    resolve_parameters,
+)
+from unirl_repro.fingerprint import identity_hash
 
 FILE = Path(__file__).parents[1] / "config.yaml"
 TEXT = FILE.read_text()
 # By way of JSON: YAML's aliases would make one mistake stand in several places.
 VALUES: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(TEXT)))
-FREE_TEXT = {"title", "citation", "source", "place"}
+FREE_TEXT = {"title", "citation", "source", "place", "metrics"}
 MAY_BE_ABSENT = {"seeds", "episodes", "budgets", "studies", "tasks", "sigma_max"}
+# Studies that a small scale selects by their names.
+CHOSEN = {study for scale in VALUES["scales"].values() for study in scale.get("studies") or ()}
 JARGON = re.compile(r"[Ii]nput should|pydantic|validation error|instance of|ArgsKwargs")
 
 Place = tuple[str | int, ...]
@@ -63,8 +73,9 @@ def wrong_values(path: Place, value: Any) -> list[Any]:
         typo = [] if name in FREE_TEXT else [value + "x", value.upper() + " "]
         return [*nothing, 3, True, [value], *typo]
     if isinstance(value, list):
-        entries = [[], [*value, "7"], [value]]
-        return [*nothing, *entries, *([] if name == "hidden" else [[*value, value[0]]])]
+        empty = [] if name in ("metrics", "besides") else [[]]
+        twice = [] if name in ("hidden", "critic_hidden", "besides") else [[*value, value[0]]]
+        return [*nothing, *empty, [*value, "7"], [value], *twice]
     return [*nothing, 5, "text", [value]]
 
 
@@ -83,8 +94,8 @@ def wrong_keys(path: Place, node: dict[str, Any]) -> Iterator[tuple[str, Any, li
     added = (*path, "bogus_key")
     yield f"{dotted(added)} added", changed(added, 1), [dotted(added)]
     for key in node:
-        if (*path, key) == ("variants", "sac"):
-            continue  # no study uses it, so it may have any name
+        if (*path, key) == ("variants", "sac") or (path == ("studies",) and key not in CHOSEN):
+            continue  # nothing names it, so it may have any name
         content = {(k + "z" if k == key else k): v for k, v in node.items()}
         whole = changed(path, content) if path else content
         yield f"{dotted((*path, key))} misspelt", whole, [key]
@@ -99,6 +110,14 @@ def removed(*path: str) -> Any:
     for part in path[:-1]:
         node = node[part]
     del node[path[-1]]
+    return copy
+
+
+def only(*studies: str) -> Any:
+    """The file's content with some of the studies alone."""
+    copy = json.loads(json.dumps(VALUES))
+    for holder in (copy, copy["scales"]["quick"]):
+        holder["studies"] = {k: v for k, v in holder["studies"].items() if k in studies}
     return copy
 
 
@@ -126,7 +145,7 @@ def test_no_mistake_passes_silently(name, whole, words):
     text = str(caught.value)
     assert text.startswith("config.yaml: ")
     assert all(word in text for word in words), text
-    assert re.search(r"Allowed|Add it|must start with", text), text
+    assert re.search(r"Allowed|Add it|Give each|must start with", text), text
     assert not JARGON.search(text), text
 
 
@@ -175,7 +194,7 @@ EXPLAINED = [
         changed(("variants", "sac_rlpd", "parameters", "layer_nrm"), True),
         "Did you mean 'layer_norm'?",
     ),
-    (changed(VARIANTS, ["sac_rlpdd"]), f"{FIG2}.variants[0] is 'sac_rlpdd'. Allowed: sac, "),
+    (changed(VARIANTS, ["sac_rlpdd"]), f"{FIG2}.variants[0] is 'sac_rlpdd'. Allowed: mbrl, sac, "),
     (
         changed(VARIANTS, ["sac@discuont=0.9"]),
         f"{FIG2}.variants[0] (sac@discuont=0.9).discuont is not a key here.",
@@ -188,7 +207,7 @@ EXPLAINED = [
     (changed(VARIANTS, ["SAC rlpd"]), "Allowed: a variant's name, with changed parameters after"),
     (
         changed(("scales", "quick", "studies", "unified_rl_fig9"), {}),
-        "a key of scales.quick.studies is 'unified_rl_fig9'. Allowed: unified_rl_fig2, ",
+        "a key of scales.quick.studies is 'unified_rl_fig9'. Allowed: unified_rl_budget, ",
     ),
     (
         changed(("studies", "usbpo_fig1"), VALUES["studies"]["unified_rl_fig2"]),
@@ -309,7 +328,9 @@ def test_yaml_merges_are_understood(tmp_path):
 
 def test_parameters_are_resolved_in_order():
     """Default, variant, task, scale, and at last what follows the @."""
-    values = changed(("variants", "sac_rlpd", "parameters"), {"discount": 0.9, "polyak": 0.1})
+    values = only("unified_rl_fig2")
+    values["studies"]["unified_rl_fig2"]["variants"] = ["sac_rlpd"]
+    values["variants"]["sac_rlpd"]["parameters"] = {"discount": 0.9, "polyak": 0.1}
     values["variants"]["sac_rlpd"]["tasks"] = {"hopper-200": {"polyak": 0.2, "batch_size": 8}}
     values["scales"]["smoke"]["parameters"] = {"sac": {"batch_size": 9, "random_steps": 10}}
     config = parse_config(values)
@@ -359,7 +380,7 @@ def test_a_study_may_name_variants_with_overrides():
     "order", [("unified_rl_fig2", "mnm_fig9"), ("mnm_fig9", "unified_rl_fig2")]
 )
 def test_a_run_takes_the_largest_budget_that_a_study_asks_for(order):
-    values = removed("scales", "quick", "studies", "unified_rl_table1")
+    values = only("unified_rl_fig2")
     values["documents"]["mnm"] = {"title": "M", "citation": "m"}
     values["budgets"]["mnm"] = {"ant-100": {"steps": 900_000, "status": "inferred", "source": "s"}}
     fig2 = values["studies"]["unified_rl_fig2"]
@@ -374,15 +395,10 @@ def test_a_run_takes_the_largest_budget_that_a_study_asks_for(order):
 
 
 def test_a_run_that_two_studies_share_is_one_run():
-    values = json.loads(json.dumps(VALUES))
-    values["studies"] = {name: values["studies"][name] for name in STUDIES}
-    config = parse_config(values)
+    config = parse_config(only("unified_rl_fig2", "unified_rl_table1"))
     selected = [s.key for study in config.studies for s in config.selection(study, "paper")]
-    assert len(selected) == 60
-    assert len(config.runs("paper")) == 30
-
-
-STUDIES = ("unified_rl_fig2", "unified_rl_table1")
+    assert len(selected) == 180
+    assert len(config.runs("paper")) == 90
 
 
 def test_a_budget_may_differ_for_a_variant():
@@ -398,12 +414,12 @@ def test_a_small_scale_takes_its_selection():
     chosen = VALUES["scales"]["quick"]["studies"]["unified_rl_fig2"]
     assert {s.task.id for s in quick} == set(chosen["tasks"])
     assert {s.seed for s in quick} == set(range(chosen["seeds"]))
-    assert {s.task.id: s.budget for s in quick} == VALUES["scales"]["quick"]["budgets"]
+    assert all(s.budget == VALUES["scales"]["quick"]["budgets"][s.task.id] for s in quick)
     smoke = config.selection("unified_rl_fig2", "smoke")
     assert {s.seed for s in smoke} == {0}
     assert all(s.budget == 3 * s.task.horizon for s in smoke)
     paper = config.selection("unified_rl_fig2", "paper")
-    assert len(paper) == 30
+    assert len(paper) == 90
     assert all(s.compiled for s in paper)
 
 
@@ -437,7 +453,7 @@ def test_a_budget_that_is_given_takes_the_place_of_the_studies():
     ("arguments", "expected"),
     [
         (("ant-10", "sac", 0, "paper"), "command line: task is 'ant-10'. Allowed: ant-100, "),
-        (("ant-100", "sca", 0, "paper"), "command line: variant is 'sca'. Allowed: sac, "),
+        (("ant-100", "sca", 0, "paper"), "command line: variant is 'sca'. Allowed: mbrl, sac, "),
         (("ant-100", "sac@", 0, "paper"), "variant is 'sac@'. Allowed after @: parameters"),
         (("ant-100", "sac@../x=1", 0, "paper"), "Allowed after @: parameters with values"),
         (("ant-100", "sac@discuont=1", 0, "paper"), "Did you mean 'discount'?"),
@@ -455,6 +471,134 @@ def test_a_wrong_run_on_the_command_line_is_explained(arguments, expected):
     assert expected in str(caught.value)
 
 
+# Variants that are made of others
+
+PARTS = ("variants", "unified", "components")
+
+
+def with_parts(sac: Any = "sac_rlpd", mbrl: Any = "mbrl", **more: Any) -> Any:
+    return changed(PARTS, {"sac": sac, "mbrl": mbrl} | more)
+
+
+MADE_OF = "Algorithm 'unified' is made of: sac, mbrl. Give each the name of a variant."
+WRONG_PARTS = [
+    (removed(*PARTS), f"variants.unified.components names []. {MADE_OF}"),
+    (removed(*PARTS, "mbrl"), f"variants.unified.components names ['sac']. {MADE_OF}"),
+    (with_parts(td3="sac"), f"variants.unified.components names ['mbrl', 'sac', 'td3']. {MADE_OF}"),
+    (with_parts(sac="sac_rlpdd"), "variants.unified.components.sac is 'sac_rlpdd'. Allowed: "),
+    (with_parts(sac="sac_rlpdd"), "Did you mean 'sac_rlpd'?"),
+    (
+        with_parts(sac="mbrl"),
+        "unified.components.sac is 'mbrl', whose algorithm is 'mbrl'. Allowed: variants of 'sac'.",
+    ),
+    (
+        with_parts(mbrl="unified"),
+        "unified.components.mbrl is 'unified', whose algorithm is 'unified'. Allowed: variants of",
+    ),
+    (
+        with_parts(sac="sac_rlpd@discuont=0.9"),
+        "unified.components.sac (sac_rlpd@discuont=0.9).discuont is not a key here. Allowed: ",
+    ),
+    (
+        with_parts(sac="sac_rlpd@discount=2.0"),
+        "unified.components.sac (sac_rlpd@discount=2.0).discount is 2.0. Allowed: a number below",
+    ),
+    (with_parts(sac="sac_rlpd@"), "components.sac is 'sac_rlpd@'. Allowed"),
+    (with_parts(sac=3), "variants.unified.components.sac is 3. Allowed: text."),
+    (
+        changed(("variants", "sac_rlpd", "components"), {"sac": "sac"}),
+        "variants.sac_rlpd.components names ['sac']. Algorithm 'sac' is made of: none.",
+    ),
+    (
+        with_parts(sac="sac_rlpd@random_steps=7"),
+        "random_steps is 7 for sac and 50 for mbrl. Allowed: the same for both",
+    ),
+    (
+        with_parts(mbrl="mbrl@replay_capacity=5000"),
+        "replay_capacity is 1000000 for sac and 5000 for mbrl. Allowed: the same for both",
+    ),
+]
+
+
+@pytest.mark.parametrize(("whole", "expected"), WRONG_PARTS, ids=[text for _, text in WRONG_PARTS])
+def test_a_wrong_part_is_explained(whole, expected):
+    text = error_of(whole)
+    assert expected in text
+    assert text.startswith("config.yaml: ")
+    assert not JARGON.search(text), text
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("variants", "unified", "parameters"),
+        ("variants", "unified", "tasks", "ant-100"),
+        ("scales", "smoke", "parameters", "unified"),
+    ],
+    ids=dotted,
+)
+def test_a_part_takes_its_parameters_from_its_variant_alone(place):
+    """What would be overwritten by the variant's is refused, not dropped."""
+    text = error_of(changed(place, {"sac": {"batch_size": 7}}))
+    assert f"{dotted(place)}.sac" in text
+    assert "components" in text
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("task", ["hopper-200", "walker2d-100", "ant-100"])
+def test_parts_have_the_parameters_of_their_variants_run_alone(task, scale):
+    config = load_config(FILE)
+    whole = config.parameters(task, "unified", scale)
+    assert whole.sac == config.parameters(task, "sac_rlpd", scale)
+    assert whole.mbrl == config.parameters(task, "mbrl", scale)
+
+
+def test_a_part_may_be_a_variant_with_overrides():
+    config = parse_config(with_parts(sac="sac_rlpd@polyak=0.5,batch_size=9"))
+    got = config.parameters("walker2d-100", "unified", "smoke")
+    assert (got.sac.polyak, got.sac.batch_size) == (0.5, 9)  # after the scale's
+    assert (got.sac.sigma_max, got.sac.hidden) == (0.1, (16, 16))  # its task's, its scale's
+    assert config.parameters("walker2d-100", "sac_rlpd", "smoke").polyak == 0.005
+
+
+def test_overrides_after_the_whole_are_the_wholes():
+    config = load_config(FILE)
+    plain, other = (
+        config.parameters("ant-100", name, "paper") for name in ("unified", "unified@num_masks=7")
+    )
+    assert other.num_masks == 7 != plain.num_masks
+    assert (other.sac, other.mbrl) == (plain.sac, plain.mbrl)
+    with pytest.raises(ConfigError, match=r"\.discount is not a key here"):
+        config.spec("ant-100", "unified@discount=0.9", 0, "paper")
+
+
+def test_the_figures_entropy_bonus_is_that_of_the_part_and_of_the_baseline():
+    config = load_config(FILE)
+    whole = config.parameters("ant-100", "unified_high_entropy", "paper")
+    alone = config.parameters("ant-100", "sac_rlpd@entropy_coefficient=5.0", "paper")
+    assert whole.sac == alone
+    assert whole.mbrl == config.parameters("ant-100", "mbrl", "paper")
+    usual = config.parameters("ant-100", "unified", "paper")
+    assert whole.sac != usual.sac
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_parameters_come_back_from_a_records_plain_values(scale):
+    for spec in load_config(FILE).runs(scale).values():
+        record = json.loads(json.dumps(spec.identity()))
+        found = resolve_parameters(spec.algorithm, record["parameters"], "a record")
+        assert found == spec.parameters
+        assert identity_hash(replace(spec, parameters=found).identity()) == identity_hash(record)
+
+
+def test_a_record_with_a_wrong_part_is_refused():
+    spec = load_config(FILE).spec("ant-100", "unified", 0, "paper")
+    values = json.loads(json.dumps(spec.identity()))["parameters"]
+    for part, wrong in (("sac", {"discuont": 0.9}), ("sac", {"discount": 2.0}), ("mbrl", 3)):
+        with pytest.raises(ConfigError, match=part):
+            resolve_parameters("unified", values | {part: wrong}, "a record")
+
+
 # The JSON schema, for Snakemake and editors
 
 SCHEMA = Config.model_json_schema()
@@ -463,6 +607,14 @@ SCHEMA = Config.model_json_schema()
 def test_the_json_schema_accepts_the_real_file():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(VALUES, SCHEMA)
+
+
+def test_the_json_schema_accepts_a_part_with_overrides_and_refuses_what_is_no_name():
+    jsonschema.validate(with_parts(sac="sac_rlpd@polyak=0.5,batch_size=9"), SCHEMA)
+    for wrong in (3, ["sac_rlpd"], "sac_rlpd@", None):
+        whole = with_parts(sac=wrong)
+        assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(whole), wrong
+        error_of(whole)
 
 
 def test_the_json_schema_refuses_every_unknown_key():
