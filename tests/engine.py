@@ -37,6 +37,7 @@ RLPD: dict[str, Any] = SMALL | {
     "update_at": "episode",
 }
 MODEL_BASED: dict[str, Any] = {
+    "initial_episodes": 1,
     "model_hidden": 8,
     "hidden": [16, 16],
     "critic_hidden": [16, 16],

@@ -22,6 +22,7 @@ from unirl_repro.rng import Keys
 
 OBS, ACTION, HORIZON = 2, 1, 6
 SMALL: dict[str, Any] = {
+    "initial_episodes": 1,
     "model_hidden": 4,
     "dropout": 0.3,
     "prior_strength": 0.1,
@@ -154,12 +155,16 @@ def objective(agent: MBRL, call: tuple) -> Tensor:
     if agent.parameters.policy_training == "full_trajectory":
         return (-rollouts.reward + alpha * rollouts.log_prob).sum(0).mean()
     values = agent.critic(rollouts.obs[1:].flatten(0, 1)).view_as(rollouts.reward).detach()
+    returns = lambda_targets(agent, rollouts, values)
+    return -(agent.parameters.discount ** torch.arange(steps)[:, None] * returns).mean()
+
+
+def lambda_targets(agent: MBRL, rollouts: Trajectories, values: Tensor) -> Tensor:
+    """Of the critic, where the entropy bonus counts as reward."""
     p = agent.parameters
-    returns = slow_lambda_returns(
-        rollouts.reward.numpy(), values.numpy(), p.discount, p.trace_decay
-    )
-    discounts = p.discount ** torch.arange(steps)[:, None]
-    return (discounts * (alpha * rollouts.log_prob - torch.from_numpy(returns))).mean()
+    reward = (rollouts.reward - p.entropy_coefficient * rollouts.log_prob).detach().numpy()
+    targets = slow_lambda_returns(reward, values.numpy(), p.discount, p.trace_decay)
+    return torch.from_numpy(targets)
 
 
 @BOTH
@@ -199,8 +204,7 @@ def test_the_critics_gradient_is_that_of_the_discounted_squared_error(monkeypatc
     def values(obs: Tensor) -> Tensor:
         return agent.critic(obs.detach().flatten(0, 1)).view(obs.shape[:2])
 
-    reward, after = rollouts.reward.detach().numpy(), values(rollouts.obs[1:]).detach().numpy()
-    target = torch.from_numpy(slow_lambda_returns(reward, after, 0.9, 0.7))
+    target = lambda_targets(agent, rollouts, values(rollouts.obs[1:]).detach())
 
     def value_loss() -> Tensor:
         error = 0.5 * (values(rollouts.obs[:-1]) - target).square()
@@ -429,14 +433,19 @@ def cut(replay: Replay, added: int) -> Replay:
 
 
 @pytest.mark.parametrize(
-    ("random_steps", "count", "trains"),
-    [(0, 0, False), (0, 1, True), (12, 1, False), (12, 2, True)],
+    ("random_steps", "initial_episodes", "count", "trains"),
+    [
+        *[(0, 1, 0, False), (0, 1, 1, True)],
+        *[(12, 1, 1, False), (12, 1, 2, True)],
+        *[(0, 3, 2, False), (0, 3, 3, True), (24, 3, 3, False)],
+    ],
 )
-def test_it_trains_once_the_random_steps_are_over_and_an_episode_is_there(
-    random_steps, count, trains
+def test_it_trains_once_the_random_steps_are_over_and_enough_episodes_are_there(
+    random_steps, initial_episodes, count, trains
 ):
     replay = episodes(count)
-    agent = build(known=replay if count else None, random_steps=random_steps)
+    changes = {"random_steps": random_steps, "initial_episodes": initial_episodes}
+    agent = build(known=replay if count else None, **changes)
     metrics = agent.before_episode(replay, Keys(0, "before_episode"))
     assert bool(metrics) == trains
     steps = [int(agent.state_dict()[name]["steps"]) for name in ("model_adam", "actor_adam")]

@@ -230,11 +230,16 @@ def test_the_check_comes_after_both_parts_have_learnt(monkeypatch):
     assert steps == [[1, 1, HORIZON], [2, 2, 2 * HORIZON]]
 
 
-def test_before_anything_is_learnt_nothing_is_checked(monkeypatch):
-    monkeypatch.setattr(eps, "return_gaps", None)
-    _, rows = trained(short("unified"), 20)
-    assert policies(rows) == ["random", "random"]
-    assert metrics(rows) == {}
+def test_a_model_that_has_not_been_trained_is_not_asked(monkeypatch):
+    """SAC learns and acts once the random steps are over, the model waits for its episodes."""
+    monkeypatch.setattr(eps, "is_proven", lambda gaps: True)
+    spec = short("unified")
+    mbrl = replace(spec.parameters.mbrl, initial_episodes=4)
+    _, rows = trained(replace(spec, parameters=replace(spec.parameters, mbrl=mbrl)), 60)
+    assert policies(rows) == ["random"] * 2 + ["sac"] * 2 + ["mbrl"] * 2
+    first = {name: min(step for step, n in metrics(rows) if n == name) for _, name in metrics(rows)}
+    assert {first[name] for name in ("critic_loss", "q")} == {30}
+    assert {first[name] for name in ("model_loss", "policy_loss", "proven", "gap_min")} == {50}
 
 
 # Resuming, around the ends of episodes
