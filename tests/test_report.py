@@ -206,6 +206,16 @@ def test_deviations_state_the_budgets_and_sizes_of_the_configuration():
     assert {int(n.replace(",", "")) for n in said} == expected
 
 
+def test_the_model_based_settings_of_scale_quick_are_stated():
+    quick = load_config(PAPER.parent / "config.yaml").scales["quick"].parameters
+    sizes = ("model_hidden", "hidden", "critic_hidden")  # R2 has them
+    settings = {v for name, v in quick["mbrl"].items() if name not in sizes}
+    printed = load_config(PAPER.parent / "config.yaml").parameters("cartpole-200", "mbrl", "paper")
+    expected = settings | set(quick["unified"].values()) | {printed.prior_strength}
+    said = re.findall(r"(?<!U)\b\d+(?:\.\d+)?", DEVIATIONS["R3"].text)
+    assert {float(number) for number in said} == expected
+
+
 def test_deviations_are_filled_with_the_constants_and_cite(results):
     text = (results / "deviations.tex").read_text()
     assert "from 2,000 bootstrap resamples" in text

@@ -135,10 +135,16 @@ DEVIATIONS: dict[str, Deviation] = {
     "R2": Deviation(
         "Small scales",
         "Scales smoke and quick run the same code with networks of 16 or 64 units, smaller batches "
-        "and budgets of 3 episodes or of 6,000 and 9,000 steps. Quick makes 2 gradient updates of SAC "
-        "per step, gives the model a step size of 3e-3 and a prior of strength 1 (100 would outweigh "
-        "a few dozen trajectories), policy and critic a step size of 1.5e-4, and takes a task on which "
-        "learning shows within its budget. No claim about the papers rests on them.",
+        "and budgets of 3 episodes or of 6,000 and 9,000 steps; quick makes 2 gradient updates per "
+        "step and takes the tasks on which learning shows within its budget. No claim about the "
+        "papers rests on them.",
+    ),
+    "R3": Deviation(
+        "Model-based learning at scale quick",
+        "A few dozen episodes are all that there is. The model is trained from 10 episodes on, on "
+        "batches of 32, with a step size of 0.003 and a prior of strength 1, since the paper's 100 "
+        "would outweigh them (U21). Policy and critic have a step size of 0.00015; policy and test "
+        "use 20 masks. These were chosen by trials on one seed of cartpole.",
     ),
     # --- S: statistics
     "S1": Deviation(
