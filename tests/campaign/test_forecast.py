@@ -36,8 +36,11 @@ def config_of(seeds: int = 3):
     values["budgets"]["unified_rl"] = {
         task: {"steps": n, "status": "provisional", "source": "a test"} for task, n in steps.items()
     }
-    for study in values["studies"].values():
-        study |= {"tasks": list(steps), "seeds": seeds}
+    kept = ("unified_rl_fig2", "unified_rl_table1")
+    cells = {"tasks": list(steps), "variants": ["sac_rlpd"], "seeds": seeds}
+    values["studies"] = {name: values["studies"][name] | cells for name in kept}
+    quick = values["scales"]["quick"]
+    quick["studies"] = {name: quick["studies"][name] for name in kept}
     return parse_config(values)
 
 
@@ -182,7 +185,7 @@ def test_the_replays_size_is_that_of_its_files(tmp_path):
     assert module.replay_bytes(ring) == module.replay_bytes(spec) / 4
 
 
-@pytest.mark.parametrize("variant", ["sac", "sac_rlpd"])
+@pytest.mark.parametrize("variant", ["sac", "sac_rlpd", "mbrl", "unified"])
 def test_the_states_size_is_that_of_a_real_one(variant):
     spec = replace(CONFIG.spec(HOPPER, variant, 0, "paper"), compiled=False)
     buffer = io.BytesIO()

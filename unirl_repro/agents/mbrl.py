@@ -45,7 +45,7 @@ class MBRL:
     device : torch.device
         Where networks live and updates run.
     compiled : bool
-        Compile the updates. Eager and compiled agree to rounding, not to the bit.
+        Without effect here: only SAC's updates are ever compiled.
     """
 
     policy = "mbrl"

@@ -14,6 +14,7 @@ from unirl_repro.campaign.site import Site
 from unirl_repro.campaign.traces import newest_checkpoint, step_of
 from unirl_repro.config import Config, RunSpec
 from unirl_repro.fingerprint import fingerprint
+from unirl_repro.hyperparameters import Parameters, SACParameters, UnifiedParameters
 
 STOP_SECONDS = 90  # workflow/rules/train.smk: so long before its limit a trainer is told to save
 KEPT_STATES = 2  # checkpoint.KEPT, without importing torch
@@ -183,16 +184,22 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
 
 
 def state_bytes(spec: RunSpec) -> int:
-    """Size of a checkpoint without its replay, if the agent is an actor with twin critics.
+    """Size of a checkpoint without its replay: weights and what optimisers know of each."""
+    return 4 * _numbers(spec.parameters, spec.task.obs_dim, spec.task.action_dim)
 
-    The actor and Adam's two moments are three networks; critics and their targets four pairs. A
-    learned model comes on top.
-    """
-    hidden = getattr(spec.parameters, "hidden", (256, 256))
-    obs, action = spec.task.obs_dim, spec.task.action_dim
-    actor = _weights([obs, *hidden, 2 * action])
-    critic = _weights([obs + action, *hidden, 1])
-    return 4 * (3 * actor + 4 * 2 * critic)
+
+def _numbers(parameters: Parameters, obs: int, action: int) -> int:
+    """Of what is optimised there are three, with Adam's two moments; of SAC's critics four pairs."""
+    if isinstance(parameters, UnifiedParameters):
+        return sum(_numbers(part, obs, action) for part in (parameters.sac, parameters.mbrl))
+    actor = _weights([obs, *parameters.hidden, 2 * action])
+    if isinstance(parameters, SACParameters):
+        return 3 * actor + 4 * 2 * _weights([obs + action, *parameters.hidden, 1])
+    units = parameters.model_hidden
+    lstm = 4 * units * (2 * units + 1)
+    model = _weights([obs + action, units]) + lstm
+    model += _weights([units, units, units, 2 * (obs + 1)])
+    return 3 * (actor + model + _weights([obs, *parameters.critic_hidden, 1]))
 
 
 def replay_bytes(spec: RunSpec) -> int:
