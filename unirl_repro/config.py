@@ -30,7 +30,7 @@ from pydantic_core import core_schema
 
 from unirl_repro.envs.tasks import TASKS, Task
 from unirl_repro.explain import ConfigError, choices, explain
-from unirl_repro.hyperparameters import Parameters
+from unirl_repro.hyperparameters import MBRLParameters, Parameters
 from unirl_repro.registry import ALGORITHMS
 from unirl_repro.yamlfile import read_yaml
 
@@ -397,16 +397,32 @@ class Config(_Model):
                 f"config.yaml: {variant} on {task}: algorithm {algorithm!r} learns from episodes "
                 f"of one length, and {task} may end early. Allowed: {fixed}."
             )
+        parameters = self.parameters(task, variant, scale)
+        for part in (parameters, *vars(parameters).values()):
+            _check_initial_episodes(part, TASKS[task], variant)
         return RunSpec(
             task=TASKS[task],
             variant=variant,
             algorithm=algorithm,
-            parameters=self.parameters(task, variant, scale),
+            parameters=parameters,
             seed=seed,
             budget=budget,
             evaluate_every=settings.evaluation.every,
             evaluation_episodes=settings.evaluation.episodes,
             compiled=settings.compiled,
+        )
+
+
+def _check_initial_episodes(parameters: object, task: Task, variant: str) -> None:
+    """That a model's first training is not for ever put off by a buffer that is too small."""
+    if not isinstance(parameters, MBRLParameters):
+        return
+    needed = parameters.initial_episodes * task.horizon
+    if parameters.replay_capacity < needed:
+        raise ConfigError(
+            f"config.yaml: {variant} on {task.id}: replay_capacity is {parameters.replay_capacity}, "
+            f"but {parameters.initial_episodes} initial_episodes of {task.horizon} steps do not fit. "
+            f"Allowed: at least {needed}."
         )
 
 
@@ -465,6 +481,7 @@ def _check_references(config: Config, file: str) -> None:
         check_choice("a key of budgets", document, config.documents, file)
     for name, base in config.variants.items():
         _check_components(config, name, base, file)
+        _check_no_parts(base.algorithm, base.parameters, f"variants.{name}.parameters")
         resolve_parameters(base.algorithm, base.parameters, f"variants.{name}.parameters")
         for task, values in base.tasks.items():
             place = f"variants.{name}.tasks.{task}"
@@ -503,8 +520,17 @@ def _check_components(config: Config, name: str, variant: Variant, file: str) ->
             )
 
 
+def _check_no_parts(algorithm: str, values: Mapping[str, Any], where: str) -> None:
+    for part in set(values) & set(ALGORITHMS[algorithm].components):
+        raise ConfigError(
+            f"config.yaml: {where}.{part} is set, but a part has the parameters of the variant that "
+            f"`components` names. Set them there, or name another variant."
+        )
+
+
 def _check_entries(algorithm: str, values: Mapping[str, Any], where: str) -> None:
     """Each entry for itself: what entries mean together shows where a run resolves them all."""
+    _check_no_parts(algorithm, values, where)
     try:
         resolve_parameters(algorithm, values, where)
     except ConfigError as error:
