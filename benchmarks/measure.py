@@ -54,6 +54,20 @@ def compare(
     return Entry(name, mine, theirs, peer_name, mine / theirs, unit, goal)
 
 
+def seconds(*works: Callable[[], object], repeats: int = REPEATS) -> list[float]:
+    """Median seconds of the CPU that one call of each takes, measured in turn."""
+    for work in works:
+        work()  # fills caches
+    rounds = [[_seconds_of(work) for work in works] for _ in range(repeats)]
+    return [median(column) for column in zip(*rounds, strict=True)]
+
+
+def _seconds_of(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def rate(work: Callable[[], int], seconds: float, *, device: str = "cpu") -> float:
     """Units of work a second; `work` does some and returns how many.
 
