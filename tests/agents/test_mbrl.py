@@ -217,14 +217,23 @@ def test_the_critics_gradient_is_that_of_the_discounted_squared_error(monkeypatc
 
 
 @BOTH
-def test_training_the_policy_leaves_the_model_as_it_is(training):
+def test_training_the_policy_leaves_the_model_as_it_is(training, monkeypatch):
     replay = episodes(5)
     agent = build(training, known=replay)
+    asked, rollout = [], agent.model.rollout
+
+    def watching(*arguments: Any) -> Trajectories:
+        asked.extend(p.requires_grad for p in agent.model.parameters())
+        return rollout(*arguments)
+
+    monkeypatch.setattr(agent.model, "rollout", watching)
     before = flat_state(agent.model.state_dict())
     policy, critic = (flat_state(net.state_dict()) for net in (agent.actor, agent.critic))
     agent.train_policy(replay, Keys(0, "before_episode"))
     assert flat_state(agent.model.state_dict()) == before
     assert int(agent.state_dict()["model_adam"]["steps"]) == 0
+    assert asked
+    assert not any(asked)  # so none of the time goes into gradients that nobody wants
     networks = (agent.model, agent.actor, agent.critic)
     assert all(p.grad is None and p.requires_grad for net in networks for p in net.parameters())
     assert flat_state(agent.actor.state_dict()) != policy
