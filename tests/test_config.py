@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def wrong_values(path: Place, value: Any) -> list[Any]:
         typo = [] if name in FREE_TEXT else [value + "x", value.upper() + " "]
         return [*nothing, 3, True, [value], *typo]
     if isinstance(value, list):
-        empty = [] if name in ("metrics", "besides") else [[]]
+        empty: list[Any] = [] if name in ("metrics", "besides") else [[]]
         twice = [] if name in ("hidden", "critic_hidden", "besides") else [[*value, value[0]]]
         return [*nothing, *empty, [*value, "7"], [value], *twice]
     return [*nothing, 5, "text", [value]]
@@ -119,6 +119,11 @@ def only(*studies: str) -> Any:
     for holder in (copy, copy["scales"]["quick"]):
         holder["studies"] = {k: v for k, v in holder["studies"].items() if k in studies}
     return copy
+
+
+def resolved(config: Config, task: str, variant: str, scale: str) -> Any:
+    """Hyper-parameters, of whichever algorithm."""
+    return config.parameters(task, variant, scale)
 
 
 def error_of(whole: Any) -> str:
@@ -334,21 +339,21 @@ def test_parameters_are_resolved_in_order():
     values["variants"]["sac_rlpd"]["tasks"] = {"hopper-200": {"polyak": 0.2, "batch_size": 8}}
     values["scales"]["smoke"]["parameters"] = {"sac": {"batch_size": 9, "random_steps": 10}}
     config = parse_config(values)
-    got = config.parameters("hopper-200", "sac_rlpd@random_steps=11", "smoke")
+    got = resolved(config, "hopper-200", "sac_rlpd@random_steps=11", "smoke")
     assert (got.learning_rate, got.discount, got.polyak) == (3e-4, 0.9, 0.2)
     assert (got.batch_size, got.random_steps) == (9, 11)
-    other = config.parameters("ant-100", "sac_rlpd", "paper")
+    other = resolved(config, "ant-100", "sac_rlpd", "paper")
     assert (other.polyak, other.batch_size) == (0.1, 256)
 
 
 def test_parameters_cannot_be_edited():
-    got = load_config(FILE).parameters("ant-100", "sac", "paper")
+    got = resolved(load_config(FILE), "ant-100", "sac", "paper")
     with pytest.raises(FrozenInstanceError):
-        got.discount = 0.5  # type: ignore[misc]
+        got.discount = 0.5
 
 
 def test_yaml_lists_become_tuples():
-    assert load_config(FILE).parameters("ant-100", "sac", "smoke").hidden == (16, 16)
+    assert resolved(load_config(FILE), "ant-100", "sac", "smoke").hidden == (16, 16)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +377,9 @@ def test_a_variant_takes_overrides_after_its_name(override, name, value):
 
 def test_a_study_may_name_variants_with_overrides():
     config = parse_config(changed(VARIANTS, ["sac@discount=0.9", "sac@discount=0.8"]))
-    found = {spec.parameters.discount for spec in config.selection("unified_rl_fig2", "paper")}
+    found = {
+        asdict(spec.parameters)["discount"] for spec in config.selection("unified_rl_fig2", "paper")
+    }
     assert found == {0.9, 0.8}
 
 
@@ -548,23 +555,23 @@ def test_a_part_takes_its_parameters_from_its_variant_alone(place):
 @pytest.mark.parametrize("task", ["hopper-200", "walker2d-100", "ant-100"])
 def test_parts_have_the_parameters_of_their_variants_run_alone(task, scale):
     config = load_config(FILE)
-    whole = config.parameters(task, "unified", scale)
-    assert whole.sac == config.parameters(task, "sac_rlpd", scale)
-    assert whole.mbrl == config.parameters(task, "mbrl", scale)
+    whole = resolved(config, task, "unified", scale)
+    assert whole.sac == resolved(config, task, "sac_rlpd", scale)
+    assert whole.mbrl == resolved(config, task, "mbrl", scale)
 
 
 def test_a_part_may_be_a_variant_with_overrides():
     config = parse_config(with_parts(sac="sac_rlpd@polyak=0.5,batch_size=9"))
-    got = config.parameters("walker2d-100", "unified", "smoke")
+    got = resolved(config, "walker2d-100", "unified", "smoke")
     assert (got.sac.polyak, got.sac.batch_size) == (0.5, 9)  # after the scale's
     assert (got.sac.sigma_max, got.sac.hidden) == (0.1, (16, 16))  # its task's, its scale's
-    assert config.parameters("walker2d-100", "sac_rlpd", "smoke").polyak == 0.005
+    assert resolved(config, "walker2d-100", "sac_rlpd", "smoke").polyak == 0.005
 
 
 def test_overrides_after_the_whole_are_the_wholes():
     config = load_config(FILE)
     plain, other = (
-        config.parameters("ant-100", name, "paper") for name in ("unified", "unified@num_masks=7")
+        resolved(config, "ant-100", name, "paper") for name in ("unified", "unified@num_masks=7")
     )
     assert other.num_masks == 7 != plain.num_masks
     assert (other.sac, other.mbrl) == (plain.sac, plain.mbrl)
@@ -574,11 +581,11 @@ def test_overrides_after_the_whole_are_the_wholes():
 
 def test_the_figures_entropy_bonus_is_that_of_the_part_and_of_the_baseline():
     config = load_config(FILE)
-    whole = config.parameters("ant-100", "unified_high_entropy", "paper")
-    alone = config.parameters("ant-100", "sac_rlpd@entropy_coefficient=5.0", "paper")
+    whole = resolved(config, "ant-100", "unified_high_entropy", "paper")
+    alone = resolved(config, "ant-100", "sac_rlpd@entropy_coefficient=5.0", "paper")
     assert whole.sac == alone
-    assert whole.mbrl == config.parameters("ant-100", "mbrl", "paper")
-    usual = config.parameters("ant-100", "unified", "paper")
+    assert whole.mbrl == resolved(config, "ant-100", "mbrl", "paper")
+    usual = resolved(config, "ant-100", "unified", "paper")
     assert whole.sac != usual.sac
 
 

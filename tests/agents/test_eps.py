@@ -175,7 +175,7 @@ def test_a_rollout_that_diverges_proves_nothing_whoever_acted(value, whose):
 
 @given(gaps=st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=8), data=st.data())
 def test_the_bound_is_the_sum_of_log_weights_and_log_gaps(gaps, data):
-    sizes = {"min_size": len(gaps), "max_size": len(gaps)}
+    sizes: Any = {"min_size": len(gaps), "max_size": len(gaps)}
     weights = data.draw(st.lists(st.floats(-1e3, 1e3), **sizes))
     found = eps.lower_bound(*(torch.tensor(x, dtype=torch.float64) for x in (gaps, weights)))
     expected = sum(w + log(gap) for w, gap in zip(weights, gaps, strict=True))
@@ -298,5 +298,5 @@ def test_log_weights_grow_with_the_data():
     likelihood = torch.tensor(
         [log_likelihood(model, data, masks, row) for row in range(3)], dtype=torch.float64
     )
-    for less, more in itertools.pairwise(weights):
-        torch.testing.assert_close(more - less, likelihood)
+    for fewer, many in itertools.pairwise(weights):
+        torch.testing.assert_close(many - fewer, likelihood)

@@ -220,7 +220,8 @@ def test_the_critics_gradient_is_that_of_the_discounted_squared_error(monkeypatc
 def test_training_the_policy_leaves_the_model_as_it_is(training, monkeypatch):
     replay = episodes(5)
     agent = build(training, known=replay)
-    asked, rollout = [], agent.model.rollout
+    asked: list[bool] = []
+    rollout = agent.model.rollout
 
     def watching(*arguments: Any) -> Trajectories:
         asked.extend(p.requires_grad for p in agent.model.parameters())
@@ -476,8 +477,14 @@ def test_its_metrics_are_finite_numbers_without_a_graph(training):
 def test_the_metrics_say_what_was_imagined(training, monkeypatch):
     replay = episodes(5)
     agent = build(training, known=replay)
-    made, rollout = [], agent.model.rollout
-    monkeypatch.setattr(agent.model, "rollout", lambda *a: made.append(rollout(*a)) or made[-1])
+    made: list[Trajectories] = []
+    rollout = agent.model.rollout
+
+    def keeping(*arguments: Any) -> Trajectories:
+        made.append(rollout(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(agent.model, "rollout", keeping)
     metrics = update(agent, replay)
     (rollouts,) = made
     expected = rollouts.reward.sum(0).mean().item()

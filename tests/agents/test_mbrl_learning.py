@@ -31,7 +31,7 @@ def test_with_the_true_model_the_policy_is_all_but_optimal(training, monkeypatch
     )
     keys, cpu = Keys(0, "init"), torch.device("cpu")
     agent = MBRL(parameters, 1, 1, horizon=HORIZON, keys=keys, device=cpu, compiled=False)
-    starts = [{"start": start} for start in STARTS]
+    starts: list[dict | None] = [{"start": start} for start in STARTS]
     assert score(evaluate(agent, PointMass(), starts)) < 0.8
     replay = random_episodes(20)
     for episode in range(6):
@@ -79,14 +79,15 @@ def build(algorithm: str, form: str, seed: int) -> MBRL | Unified:
     mbrl = MBRLParameters(**LEARNED, **FORMS[form])
     if algorithm == "mbrl":
         return MBRL(mbrl, 1, 1, **common)
-    parts = {"sac": SACParameters(**SAC_PART), "mbrl": mbrl}
+    parts: dict[str, Any] = {"sac": SACParameters(**SAC_PART), "mbrl": mbrl}
     return Unified(UnifiedParameters(**parts, num_masks=10, num_rollouts=10), 1, 1, **common)
 
 
 def reached(algorithm: str, form: str, *, env_steps: int, seed: int) -> float:
     agent = build(algorithm, form, seed)
     train(agent, PointMass(), seed=seed, env_steps=env_steps)
-    return score(evaluate(agent, PointMass(), [{"start": start} for start in STARTS]))
+    starts: list[dict | None] = [{"start": start} for start in STARTS]
+    return score(evaluate(agent, PointMass(), starts))
 
 
 @pytest.mark.parametrize(

@@ -29,19 +29,20 @@ CPU = torch.device("cpu")
 GAPS = {f"gap_{name}" for name in ("min", "q25", "median", "q75", "max")}
 
 
-def short(variant: str, **changes: Any) -> RunSpec:
+def short(variant: str, **changes: Any) -> Any:
     """A run of episodes of ten steps, evaluated in the middle of some of them."""
     if variant == "unified":
-        parts = small_spec("unified").parameters
+        parts: Any = small_spec("unified").parameters
         sac, mbrl = (replace(getattr(parts, n), random_steps=RANDOM) for n in ("sac", "mbrl"))
         parameters = replace(parts, sac=sac, mbrl=mbrl, **changes)
     else:
-        parameters = replace(small_spec(variant).parameters, random_steps=RANDOM, **changes)
+        alone: Any = small_spec(variant).parameters
+        parameters = replace(alone, random_steps=RANDOM, **changes)
     spec = small_spec(variant, evaluate_every=25)
     return replace(spec, task=TASK, parameters=parameters)
 
 
-def trained(spec: RunSpec, steps: int) -> tuple[Trainer, list[dict]]:
+def trained(spec: RunSpec, steps: int) -> tuple[Any, list[dict]]:
     rows: list[dict] = []
     trainer = Trainer(spec, CPU, rows.extend)
     for _ in range(steps):
@@ -69,8 +70,8 @@ def says(monkeypatch: pytest.MonkeyPatch, proven: bool) -> None:
 def assert_same_run(unified: list[dict], alone: list[dict]) -> None:
     """The same curves but for names, and all metrics of the part that acted."""
     names = ["variant", "algorithm", "policy"]
-    frames = [curve(rows).drop(columns=names) for rows in (unified, alone)]
-    pd.testing.assert_frame_equal(*frames, check_exact=True)
+    one, other = (curve(rows).drop(columns=names) for rows in (unified, alone))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
     found, expected = metrics(unified), metrics(alone)
     assert {key: found[key] for key in expected} == expected
     assert len(expected) > 20

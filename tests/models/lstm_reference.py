@@ -1,6 +1,7 @@
 """The Bayesian LSTM once more, slowly: torch's own layers, a loop over time, masks as A.2.1 says."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from unirl_repro.models.bayesian_lstm import MIN_STD, BayesianLSTM, Masks
+from unirl_repro.nn.mlp import Linear
 from unirl_repro.replay import Batch
 from unirl_repro.rng import Keys
 
@@ -99,26 +101,30 @@ class SlowModel:
         squares = torch.stack([p.square().sum() for p in self.parameters()]).sum()
         return prior / num_episodes * squares - fit
 
-    def parameters(self) -> list[nn.Parameter]:
+    def parameters(self) -> list[Tensor]:
         layers = (self.input, self.first, self.second, self.heads)
         own = [p for layer in layers for p in layer.parameters()]
         return [*own, self.cell.weight_ih, self.cell.bias_ih, self.cell.weight_hh]
 
     def gradients(self) -> dict[str, Tensor]:
         """Under our names and in our layout."""
-        cell = self.cell
-        found = {
+        cell: Any = self.cell
+        found: dict[str, Any] = {
             "lstm.from_input.weight": cell.weight_ih.grad.t(),
             "lstm.from_input.bias": cell.bias_ih.grad,
             "lstm.from_output": cell.weight_hh.grad.t(),
         }
-        layers = {"input_layer": self.input, "first": self.first, "second": self.second}
+        layers: dict[str, Any] = {
+            "input_layer": self.input,
+            "first": self.first,
+            "second": self.second,
+        }
         for name, layer in (layers | {"heads": self.heads}).items():
             found |= {f"{name}.weight": layer.weight.grad.t(), f"{name}.bias": layer.bias.grad}
         return found
 
 
-def _linear(ours: nn.Module) -> nn.Linear:
+def _linear(ours: Linear) -> nn.Linear:
     layer = nn.Linear(*ours.weight.shape).double()
     layer.weight.data = ours.weight.detach().t().clone()
     layer.bias.data = ours.bias.detach().clone()

@@ -371,7 +371,7 @@ def test_a_saved_model_predicts_the_same_once_loaded():
 def test_no_standard_deviation_falls_below_the_floor():
     model, data = build(), trajectories(steps=3, rows=2)
     with torch.no_grad():
-        model.heads.bias -= 1000
+        model.heads.bias.sub_(1000)
     std = model.predict(data.obs, data.action, masks_for(model, 2))[1]
     assert torch.equal(std, torch.full_like(std, MIN_STD))
     assert model.log_likelihood(data, masks_for(model, 2)).isfinite().all()
