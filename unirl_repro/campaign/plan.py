@@ -95,10 +95,13 @@ def speed(spec: RunSpec, device: str = "cpu", table: Path = SPEEDS) -> Speed:
     """`steps_per_second`, with where it comes from."""
     speeds = read_speeds(table)
     known = speeds.get((spec.algorithm, spec.task.id, device))
-    if known is not None:
-        return known
     others = [v for (a, _, d), v in speeds.items() if (a, d) == (spec.algorithm, device)]
-    return min(others)._replace(source="borrowed") if others else Speed(SLOWEST, "guess", "")
+    if known is None and not others:
+        return Speed(SLOWEST, "guess", "")
+    found = min(others)._replace(source="borrowed") if known is None else known
+    # Measured at one update a step, which is nearly all that a step costs.
+    updates = getattr(spec.parameters, "updates_per_step", 1)
+    return found._replace(steps_per_second=found.steps_per_second / updates)
 
 
 def smoke_runs(config: Config) -> list[RunSpec]:
@@ -108,14 +111,19 @@ def smoke_runs(config: Config) -> list[RunSpec]:
     has had the fewest turns.
     """
     runs: list[RunSpec] = []
-    for task in TASKS:
-        planned = [v for t, v, _ in config.runs("smoke") if t == task] or list(config.variants)
+    for task, content in TASKS.items():
+        planned = [v for t, v, _ in config.runs("smoke") if t == task] or [
+            v
+            for v in config.variants
+            if not (content.terminates and ALGORITHMS[_algorithm(config, v)].whole_episodes)
+        ]
         turns = [r.algorithm for r in runs]
         variant = min(planned, key=lambda v: turns.count(_algorithm(config, v)))
         runs.append(config.spec(task, variant, 0, "smoke"))
     done = {r.algorithm for r in runs}
     late = {_algorithm(config, v): v for v in reversed(config.variants)}
-    first = next(iter(config.runs("smoke")), (next(iter(TASKS)), "", 0))[0]
+    short = next(task.id for task in TASKS.values() if not task.terminates)
+    first = next(iter(config.runs("smoke")), (short, "", 0))[0]
     return runs + [config.spec(first, v, 0, "smoke") for a, v in late.items() if a not in done]
 
 
