@@ -629,3 +629,22 @@ def test_the_json_schema_refuses_every_unknown_key():
         if isinstance(node, dict):
             whole = changed((*path, "Bogus key"), 1)
             assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(whole), dotted(path)
+
+
+@pytest.mark.parametrize("variant", ["mbrl", "unified"])
+def test_what_learns_from_whole_episodes_is_refused_where_they_may_end_early(variant):
+    with pytest.raises(ConfigError) as caught:
+        load_config(FILE).spec("hopper-1000", variant, 0, "smoke")
+    text = str(caught.value)
+    assert f"{variant} on hopper-1000" in text
+    assert "Allowed: ant-100" in text
+
+
+def test_a_buffer_too_small_for_the_first_training_is_refused():
+    small = "replay_capacity=300"
+    config = load_config(FILE)
+    with pytest.raises(ConfigError, match="2 initial_episodes of 200 steps do not fit"):
+        config.spec("hopper-200", f"mbrl@{small},initial_episodes=2", 0, "paper")
+    assert config.spec("hopper-200", f"mbrl@{small},initial_episodes=1", 0, "paper").budget
+    parts = with_parts(sac=f"sac_rlpd@{small}", mbrl=f"mbrl@{small},initial_episodes=10")
+    assert "10 initial_episodes of 100 steps do not fit. Allowed: at least 1000." in error_of(parts)
