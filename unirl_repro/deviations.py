@@ -88,7 +88,8 @@ DEVIATIONS: dict[str, Deviation] = {
     "A1": Deviation(
         "Random steps before the first update",
         "The SAC paper gives no number; public implementations use 5,000 (RLPD) or 10,000 uniform "
-        "actions at the start of a run. The default is 5,000; config.yaml sets it per task.",
+        "actions at the start of a run. SAC's default is 5,000; config.yaml sets it per task, to ten "
+        "episodes in all of unified_rl.",
     ),
     "A2": Deviation(
         "Updates before an episode",
@@ -213,32 +214,37 @@ DEVIATIONS: dict[str, Deviation] = {
         "Updates of model and policy before an episode",
         "Not given. Dreamer, to which unified_rl refers, makes 100 updates for 1,000 environment "
         "steps, so we make one update of the model and one of the policy for 10 steps: 20 each "
-        "before an episode of 200.",
+        "before an episode of 200. Networks and optimisers go on from where they were; the "
+        "normalisation moves under them with the data.",
     ),
     "U5": Deviation(
         "Masks inside the LSTM",
         "A mask before each internal layer of the LSTM (A.2.1) can be one for each gate, or one "
         "for the input and one for the recurrent input, shared by the four gates. We take the "
-        "latter, the tied form of Gal and Ghahramani; it needs one matrix product in place of four.",
+        "latter, the tied form of Gal and Ghahramani; it needs one matrix product in place of four. "
+        "The four heads share one mask too.",
     ),
     "U6": Deviation(
         "The LSTM's state at visited states",
         "Dreamer-style training starts in the middle of trajectories, where an LSTM needs a state; "
         "unified_rl does not say which. We run the model along the real trajectory up to there, "
-        "under the mask of the segment.",
+        "under the mask of the segment. The segments of one mask start at random steps of one random "
+        "episode, near its end too, and then lead beyond T; the critic values an endless task.",
     ),
     "U7": Deviation(
         "Initial states",
         "unified_rl takes the distribution of initial states for known. We draw from the first "
         "observations of the episodes so far, which are samples of it: one on DClaw, where it is a "
-        "point, at least ten before the first update elsewhere. This holds for full-trajectory "
-        "training and for the test.",
+        "point, at least a hundred elsewhere (U21). This holds for full-trajectory training and for "
+        "the test, where each policy has initial states and noise of its own; common ones, of which "
+        "unified_rl says nothing, would make the test less strict.",
     ),
     "U8": Deviation(
         "The model-free episode in ten",
         "A.2.5 demands at least one model-free episode in ten, not which. An episode is forced if "
         "the nine before it were model-based; it counts as forced only where the test chose the "
-        "model-based policy.",
+        "model-based policy. Evaluations are of the policy that acted last; their rhythm can meet "
+        "forced episodes more often than training does, so no result of Unified RL is read off them.",
     ),
     "U9": Deviation(
         "M on cartpole",

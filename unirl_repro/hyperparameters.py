@@ -76,9 +76,9 @@ class MBRLParameters:
     std_head: Literal["softplus", "sigmoid"] = "softplus"
     sigma_max: PositiveFloat | None = None
     entropy_coefficient: PositiveFloat = 0.2  # alpha_MB, never tuned automatically
-    learning_rate: PositiveFloat = 3e-4  # of policy and critic: deviation U2
+    learning_rate: PositiveFloat = 3e-4  # of policy and critic; Dreamer's is 8e-5: deviation U2
     num_masks: PositiveInt = 50  # weights drawn for each update of the policy: deviation U3
-    num_starts: PositiveInt = 2  # trajectories from each of them: deviation U3
+    num_starts: PositiveInt = 2  # trajectories from each; 10 if they are short: deviation U3
     clip_norm: PositiveFloat = 100.0  # of the policy's and the critic's gradients: deviation U2
     # Dreamer-style training alone (Hafner et al. 2019)
     imagined_horizon: PositiveInt = 16  # H

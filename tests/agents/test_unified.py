@@ -237,7 +237,7 @@ def test_a_model_that_has_not_been_trained_is_not_asked(monkeypatch):
     spec = short("unified")
     mbrl = replace(spec.parameters.mbrl, initial_episodes=4)
     _, rows = trained(replace(spec, parameters=replace(spec.parameters, mbrl=mbrl)), 60)
-    assert policies(rows) == ["random"] * 2 + ["sac"] * 2 + ["mbrl"] * 2
+    assert policies(rows) == ["random"] * 2 + ["sac_untested"] * 2 + ["mbrl"] * 2
     first = {name: min(step for step, n in metrics(rows) if n == name) for _, name in metrics(rows)}
     assert {first[name] for name in ("critic_loss", "q")} == {30}
     assert {first[name] for name in ("model_loss", "policy_loss", "proven", "gap_min")} == {50}

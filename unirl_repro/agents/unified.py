@@ -46,7 +46,7 @@ class Unified:
         self.sac = SAC(parameters.sac, obs_dim, action_dim, **common, compiled=compiled)
         self.mbrl = MBRL(parameters.mbrl, obs_dim, action_dim, **common, compiled=compiled)
         self.random_steps = parameters.sac.random_steps
-        self.policy = "sac"  # who acts: sac, mbrl, or sac_forced
+        self.policy = "sac_untested"  # who acts: sac, mbrl, sac_forced, or SAC without a test
         self.model_based_in_a_row = 0
 
     def act(self, obs: Tensor, rng: Generator, *, explore: bool) -> Tensor:  # [B, O] -> [B, A]
