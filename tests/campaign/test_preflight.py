@@ -511,9 +511,10 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_on_a_cluster_all_that_is_wrong_is_found_at_once(checkout, monkeypatch):
     commands(checkout, monkeypatch, **SLURM)
+    monkeypatch.setattr(image_checks, "installed", lambda: {"torch": "2.13.0+cpu"})
     site = Site(account="lba", partition="cpu", gpu=GPU(partition="gpu"), container="none")
     found = errors(preflight(CONFIG, "paper", site, checkout))
-    assert [f.about for f in found] == ["account", "time limit", "GPU partition"]
+    assert [f.about for f in found] == ["account", "time limit", "GPU partition", "torch"]
     assert found[0].mend.endswith("Did you mean 'lab'?")
     assert f"`longest_job: 120` or less in {SITE}" in found[1].mend
     mended = Site(account="lab", longest_job=120, container="none")

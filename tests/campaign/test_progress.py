@@ -29,6 +29,11 @@ HOST = socket.gethostname()
 def config_of(seeds: int = 2):
     values = read_yaml(ROOT / "config.yaml")
     values["scales"]["smoke"]["seeds"] = seeds
+    kept = ("unified_rl_fig2", "unified_rl_table1")
+    whole = {name: values["studies"][name] | {"variants": ["sac_rlpd"]} for name in kept}
+    values["studies"] = whole
+    quick = values["scales"]["quick"]
+    quick["studies"] = {name: quick["studies"][name] for name in kept}
     return parse_config(values)
 
 
