@@ -13,7 +13,7 @@ help:  ## this list
 setup:  ## .venv from requirements.lock; a second call does nothing (1 min)
 	@scripts/setup.sh
 
-reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (3 min on 2 cores)
+reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (8 min on 2 cores)
 	@scripts/report.sh quick paper
 
 report-paper: setup  ## the paper-scale report from recorded and finished runs, trains nothing (minutes)
@@ -36,7 +36,7 @@ campaign: setup  ## every fault that a cluster has, on a real one-node SLURM; CA
 lint: setup  ## ruff, types, snakefmt, snakemake --lint, shellcheck
 	@scripts/lint.sh
 
-bench: setup  ## our speed beside others', measured side by side; writes results/bench/bench.json (7 min)
+bench: setup  ## our speed beside others', measured side by side; writes results/bench/bench.json (11 min)
 	@python -m benchmarks
 
 lock: setup  ## requirements.lock from requirements.in; UPGRADE=1 takes newer versions
