@@ -276,9 +276,11 @@ DEVIATIONS: dict[str, Deviation] = {
         "The fraction of model-free episodes",
         "unified_rl does not say over how many episodes it takes the fraction of Figure 3, nor "
         "whether random and forced ones count. At each point of the grid we take the episodes of its "
-        "cell, or the ten before it where a cell holds fewer (one in ten is forced), leave out the "
-        "random ones at the start, and draw the fraction with forced episodes and without: then they "
-        "count as what the test chose, model-based. Intervals are Student's, as for returns, and may "
+        "cell, or the ten before it where a cell holds fewer (one in ten is forced), and leave out "
+        "the random ones at the start. The solid line counts every episode that SAC acted in: those "
+        "before the model's first training, in which nothing is tested, and forced ones, too. The "
+        "dotted line is of the episodes with a test alone, and counts a forced one as what the test "
+        "chose, model-based. Intervals are Student's, as for returns, and may "
         "reach beyond 0 and 1.",
     ),
     "U12": Deviation(
@@ -312,9 +314,11 @@ DEVIATIONS: dict[str, Deviation] = {
     ),
     "U16": Deviation(
         "Measured time of an episode's updates",
-        "All of a run's time over its episodes: updates, simulation, evaluation, saving. The "
-        "updates are the most of it, so this is an upper bound close to them. Where a run is "
-        "missing, the speed measured beforehand (resources/speeds.csv) stands in.",
+        "All of a run's time over its episodes: updates, simulation, evaluation, saving. For each "
+        "algorithm this is more than its updates take. Both sides of their ratio hold the same "
+        "simulation, which pulls it towards 1: updates alone differ by a larger factor, so that "
+        "where Unified RL needs less data the comparison favours it. Where a run is missing, the "
+        "speed measured beforehand (resources/speeds.csv) stands in.",
     ),
     "U17": Deviation(
         "What decides a claim",
