@@ -37,6 +37,28 @@ def test_fractions_of_a_run_small_enough_to_count():
     assert list(chosen.values()) == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, 2 / 6])
 
 
+def test_episodes_without_a_test_are_model_free_and_chosen_by_none():
+    """A random one, two before the model's first training, then MBRL, forced and SAC."""
+    runs = [RecordedRun(acted("ruumfs"))]
+    model_free, chosen = curves(data(*study(STUDY, runs, seeds=[0], budget=1200)))
+    assert model_free == pytest.approx({400: 1, 600: 1, 800: 2 / 3, 1000: 3 / 4, 1200: 4 / 5})
+    assert chosen == pytest.approx({800: 0, 1000: 0, 1200: 1 / 3})
+
+
+def test_run_without_any_test_has_no_choice():
+    model_free, chosen = curves(data(*study(STUDY, [RecordedRun(acted("ruu"))], seeds=[0])))
+    assert set(model_free.values()) == {1}
+    assert not chosen
+
+
+def test_cell_shared_with_an_episode_without_a_test_is_of_the_tested_one():
+    """Edges that are no episodes' ends: the window reaches back over both kinds."""
+    runs = [RecordedRun(acted("u" * 15 + "s" * 2))]
+    _, chosen = curves(data(*study(STUDY, runs, seeds=[0], budget=3_500)))
+    assert min(chosen) > 3_000
+    assert chosen == pytest.approx(dict.fromkeys(chosen, 1))
+
+
 def test_window_is_ten_episodes_where_cells_are_shorter():
     runs = [RecordedRun(acted("s" * 10 + "m" * 10))]
     model_free, _ = curves(data(*study(STUDY, runs, seeds=[0], budget=4000)))

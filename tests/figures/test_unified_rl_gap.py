@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 
 from tests.figures.unified_runs import acted, gaps_of, learning_study, study
 from unirl_repro.analysis.frames import RecordedRun
 from unirl_repro.config import load_config
-from unirl_repro.figures.unified_rl_gap import METRICS, TASKS, data, figure
+from unirl_repro.figures.unified_rl_gap import METRICS, TASKS, data, figure, linear_width, ticks
 
 STUDY = "unified_rl_gap"
 
@@ -87,6 +88,44 @@ def test_bands_median_and_zero_line():
     assert set(median.get_ydata()) == {5.0}
     reach = [band.get_paths()[0].get_extents() for band in drawn.collections]
     assert [(box.y0, box.y1) for box in reach] == [(-1.0, 11.0), (3.0, 7.0)]
+
+
+def test_episodes_before_the_first_test_have_no_gap():
+    drawn = data(*study(STUDY, [run("ruumm", [2.0, 4.0])], seeds=[0], budget=1000))
+    assert means(drawn, "gap_median") == pytest.approx({800: 2.0, 1000: 3.0})
+    assert means(drawn, "proven") == pytest.approx({800: 1.0, 1000: 1.0})
+
+
+@pytest.mark.parametrize("median", [-7_000.0, -12.0, -0.15, 0.0, 0.02, 1.0, 3.0, 99.0, 5e8])
+@pytest.mark.parametrize("spread", [1e-6, 0.1, 50.0, 3e9])
+def test_each_axis_has_several_ticks_and_room_for_them(median, spread):
+    frame, status = study(STUDY, [run("m" * 10, median, spread=spread)], seeds=[0])
+    ax = panel(figure(frame, status), "hopper-200")
+    low, high = ax.get_ylim()
+    shown = [tick for tick in ax.get_yticks() if low <= tick <= high]
+    assert 0 in shown
+    assert 3 <= len(shown) <= 7
+    labels = [ax.yaxis.get_major_formatter()(tick, 0) for tick in shown]
+    assert len(set(labels)) == len(labels)
+
+
+def test_linear_width_is_of_the_first_curve_that_is_not_zero():
+    zero = pd.Series([0.0, 0.0])
+    assert linear_width([pd.Series([-0.3, 0.25]), pd.Series([50.0])]) == pytest.approx(0.1)
+    assert linear_width([zero, pd.Series([50.0])]) == 10
+    assert linear_width([zero, zero]) == 1
+
+
+def test_ticks_are_thinned_until_they_fit():
+    assert ticks(-0.5, 2.5, 1.0) == [-0.5, 0, 0.5, 1, 2]
+    assert ticks(-1e6, 1e6, 1.0) == [-1e6, -1e3, -1, 0, 1, 1e3, 1e6]
+
+
+def test_legend_shows_both_bands():
+    frame, status = study(STUDY, [run("mm", 1.0)], seeds=[0])
+    handles = figure(frame, status).legends[0].get_patches()
+    assert [patch.get_label() for patch in handles] == ["quartiles", "smallest to largest"]
+    assert [to_rgba(patch.get_facecolor())[-1] for patch in handles] == pytest.approx([0.36, 0.2])
 
 
 def test_six_panels_say_what_ran():

@@ -18,19 +18,19 @@ from unirl_repro.analysis.settings import PlannedSettings, RunSettings
 from unirl_repro.figures.unified_rl_gap import METRICS
 
 NONE = PlannedSettings()
-LETTERS = {"r": "random", "s": "sac", "f": "sac_forced", "m": "mbrl"}
+LETTERS = {"r": "random", "s": "sac", "f": "sac_forced", "m": "mbrl", "u": "sac_untested"}
 
 
 def acted(letters, task="hopper-200", variant="unified", seed=0):
-    """A curve of episodes of these policies, each by its letter: "rrsfm"."""
+    """A curve of episodes of these policies, each by its letter: "ruusfm"."""
     horizon = int(task.split("-")[1])
     rows = curve_of([1.0] * len(letters), [horizon] * len(letters), task, variant, seed)
     return rows.assign(policy=[LETTERS[letter] for letter in letters])
 
 
 def gaps_of(rows, median, spread=1.0):
-    """Metrics of a curve's decided episodes: quartiles at `spread`, extremes at 3 of it."""
-    decided = rows.loc[rows["policy"] != "random", ["env_step", "policy"]]
+    """Metrics of a curve's tested episodes: quartiles at `spread`, extremes at 3 of it."""
+    decided = rows.loc[~rows["policy"].isin(["random", "sac_untested"]), ["env_step", "policy"]]
     median = np.broadcast_to(median, len(decided))
     values = {
         **{"gap_min": median - 3 * spread, "gap_q25": median - spread, "gap_median": median},

@@ -8,9 +8,11 @@ from textwrap import wrap
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from unirl_repro.analysis.curves import mean_interval, training
 from unirl_repro.analysis.frames import Status, marks, seeds_of
@@ -25,7 +27,11 @@ COLUMNS = [
     *("num_seeds", "num_planned", "marks", "published"),
 ]
 
-Entry = tuple[str, str]  # of a legend: a line's style and what it means
+Entry = tuple[str, str]  # of a legend: a line's style, or a band's, and what it means
+BAND, DARK_BAND = "band", "dark band"
+OPACITY = 0.2  # of a band
+OPACITIES = {BAND: OPACITY, DARK_BAND: 1 - (1 - OPACITY) ** 2}  # dark: one above another
+FRONT = "unified"  # the document's own algorithm; it stays visible where it equals another
 
 
 def check_tasks(frame: pd.DataFrame, tasks: Sequence[str], name: str) -> None:
@@ -95,20 +101,28 @@ def draw_mean(ax: Axes, variant: str, curve: pd.DataFrame) -> None:
     """A mean as a line with the variant's markers, its interval as a band."""
     if curve.empty:
         return
+    draw_line(ax, variant, curve)
+    draw_band(ax, variant, curve["env_step"], curve["low"], curve["high"])
+
+
+def draw_line(ax: Axes, variant: str, curve: pd.DataFrame) -> None:
+    """`FRONT`'s is above all others, its markers between theirs: equal curves show both."""
+    in_front = variant.startswith(FRONT)
     every = max(1, len(curve) // 6)
     ax.plot(
         *(curve["env_step"], curve["mean"]),
         color=look(variant).colour,
         ls=_linestyle(curve["marks"].iloc[0]),
         marker=look(variant).marker,
-        markevery=(every // 2, every),
+        markevery=(0 if in_front else every // 2, every),
+        clip_on=False,  # a marker at the end of the axis is whole
+        zorder=2.5 if in_front else 2.2,
     )
-    draw_band(ax, variant, curve["env_step"], curve["low"], curve["high"])
 
 
 def draw_band(ax: Axes, variant: str, steps: pd.Series, low: pd.Series, high: pd.Series) -> None:
     """A band of the variant's colour; one above another is darker."""
-    ax.fill_between(steps, low, high, color=look(variant).colour, alpha=0.2, lw=0)
+    ax.fill_between(steps, low, high, color=look(variant).colour, alpha=OPACITY, lw=0)
 
 
 def dress_panel(ax: Axes, task: str, curves: pd.DataFrame, status: Status) -> None:
@@ -165,7 +179,7 @@ def legend(
     used = list(entries)
     used += [("--", "† with archived runs")] if "†" in daggers else []
     used += [("", "‡ with runs of other code")] if "‡" in daggers else []
-    meanings = [Line2D([], [], color="0.35", ls=style, label=text) for style, text in used]
+    meanings = [_meaning(style, text) for style, text in used]
     rows = [*_whole_rows(names, columns), *_whole_rows(meanings, columns)]
     by_column = [rows[i] for first in range(columns) for i in range(first, len(rows), columns)]
     fig.legend(
@@ -183,6 +197,12 @@ def _named(variant: str) -> Line2D:
     return Line2D([], [], color=style.colour, marker=style.marker, label=style.name)
 
 
-def _whole_rows(handles: list[Line2D], columns: int) -> list[Line2D]:
-    blank = Line2D([], [], ls="", label=" ")
-    return handles + [blank] * (-len(handles) % columns)
+def _meaning(style: str, text: str) -> Artist:
+    if style in OPACITIES:
+        return Patch(facecolor=look(FRONT).colour, alpha=OPACITIES[style], lw=0, label=text)
+    return Line2D([], [], color="0.35", ls=style, label=text)
+
+
+def _whole_rows(handles: Sequence[Artist], columns: int) -> list[Artist]:
+    blank: Artist = Line2D([], [], ls="", label=" ")
+    return [*handles, *[blank] * (-len(handles) % columns)]

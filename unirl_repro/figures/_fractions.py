@@ -22,20 +22,25 @@ from unirl_repro.figures._curves import (
 )
 
 RANDOM, OURS = "random", "unified"
-# Statistics, and the policies of the curve that each counts; the others count as 0.
+# Before the model is first trained SAC acts, and no test was made.
+UNTESTED = "sac_untested"
+POLICIES = (RANDOM, UNTESTED, "sac", "sac_forced", "mbrl")
+# Statistics, and the policies of the curve that each counts; of the others, those count as 0 that
+# are not left out.
 MODEL_FREE, CHOSEN = "model_free", "model_free_chosen"
-COUNTED = {MODEL_FREE: ("sac", "sac_forced"), CHOSEN: ("sac",)}
-POLICIES = (RANDOM, "sac", "sac_forced", "mbrl")
+COUNTED = {MODEL_FREE: ("sac", "sac_forced", UNTESTED), CHOSEN: ("sac",)}
+LEFT_OUT = {MODEL_FREE: (), CHOSEN: (UNTESTED,)}
 # An episode in ten is forced, so that no shorter window has a fraction that means anything.
 WINDOW_EPISODES = 10
+ROUNDING = 1e-6  # a smaller part of a window is an edge that rounding moved, not an episode
 ENTRIES: list[Entry] = [
     ("-", "all model-free episodes: mean and 95% interval"),
-    (":", "those that the test chose, without forced ones"),
+    (":", "what the test chose, of the episodes with a test"),
 ]
 
 
 def decided_episodes(frame: pd.DataFrame, task: str, variant: str) -> pd.DataFrame:
-    """The training episodes in which Unified RL chose who acts: all but the first, random ones.
+    """The training episodes in which one of Unified RL's parts acts: all but the random ones.
 
     Raises
     ------
@@ -72,9 +77,10 @@ def fractions(frame: pd.DataFrame, status: Status, tasks: Sequence[str]) -> pd.D
     Returns
     -------
     DataFrame
-        Columns `COLUMNS` of `mean_curve`, `statistic` being `MODEL_FREE` or `CHOSEN`: without the
-        forced episodes, which count as what the test chose, model-based. A point's fraction is of
-        the episodes of its cell, or of the ten episodes before it where a cell holds fewer.
+        Columns `COLUMNS` of `mean_curve`, `statistic` being `MODEL_FREE`: of all but the random
+        episodes, or `CHOSEN`: of those with a test alone, a forced one counting as what the test
+        chose, model-based. A point's fraction is of the episodes of its cell, or of the ten
+        episodes before it where a cell holds fewer; there is none where none of them counts.
     """
     return joined(
         _curve(frame, status, task, variant, statistic)
@@ -91,12 +97,23 @@ def _curve(
     edges, window = windows(frame, status, task)
     episodes = decided_episodes(frame, task, variant)
     counted = episodes["policy"].isin(COUNTED[statistic]).astype(float)
-    points = on_grid(episodes.assign(**{"return": counted}), edges, window)
+    counted = counted.mask(episodes["policy"].isin(LEFT_OUT[statistic]))
+    points = mean_of_known(episodes, counted, edges, window)
     return mean_curve(points, status, task, variant, statistic)
 
 
+def mean_of_known(
+    episodes: pd.DataFrame, values: pd.Series, edges: np.ndarray, window: float
+) -> pd.DataFrame:
+    """Put a quantity of episodes on the grid: its mean over those that have one (not NaN)."""
+    total = on_grid(episodes.assign(**{"return": values.fillna(0.0)}), edges, window)
+    known = on_grid(episodes.assign(**{"return": values.notna().astype(float)}), edges, window)
+    share = known["return"].where(known["return"] > ROUNDING)
+    return total.assign(**{"return": total["return"] / share}).dropna()
+
+
 def draw_fractions(ax: Axes, task: str, drawn: pd.DataFrame, status: Status) -> None:
-    """Solid: all model-free episodes; dotted: those that the test chose."""
+    """Solid: all model-free episodes; dotted: what the test chose, of the episodes with a test."""
     for variant in planned_variants(status, task):
         draw_mean(ax, variant, of_curve(drawn, task, variant, MODEL_FREE))
         chosen = of_curve(drawn, task, variant, CHOSEN)

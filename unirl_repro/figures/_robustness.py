@@ -10,7 +10,7 @@ from unirl_repro.figures._fractions import draw_fractions, fractions
 from unirl_repro.figures._returns import draw_returns, return_curves
 
 WIDTH, HEIGHT = 0.49 * TEXT_WIDTH, 2.9  # inches; two halves stand side by side
-ENTRIES: list[Entry] = [("-", "mean, 95% interval"), (":", "chosen, not forced")]
+ENTRIES: list[Entry] = [("-", "mean, 95% interval"), (":", "chosen by the test")]
 
 
 def half_data(frame: pd.DataFrame, status: Status, task: str, name: str) -> pd.DataFrame:

@@ -33,8 +33,8 @@ def figure(frame: pd.DataFrame, status: Status) -> Figure:
     Returns
     -------
     Figure
-        Solid: all model-free episodes, mean over seeds; band: 95% interval; dotted: without those
-        that are forced, whom the paper does not tell apart.
+        Solid: all model-free episodes, mean over seeds; band: 95% interval; dotted: those that the
+        test chose, of the episodes with a test, which the paper does not tell apart.
     """
     drawn = data(frame, status)
     with styled():

@@ -4,20 +4,23 @@ For each sample of the model (dropout mask) the gap is the return that it promis
 policy, minus SAC's; model-based episodes need all of them above zero (Eq. 3). Deviation U12.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
 
-from unirl_repro.analysis.curves import on_grid
 from unirl_repro.analysis.frames import Status
-from unirl_repro.analysis.style import look, panels_with_strips, styled
-from unirl_repro.figures._curves import BENCHMARK as TASKS
+from unirl_repro.analysis.style import panels_with_strips, styled
 from unirl_repro.figures._curves import (
+    BAND,
+    DARK_BAND,
     Entry,
     check_tasks,
     draw_band,
+    draw_line,
     draw_mean,
     dress_panel,
     joined,
@@ -26,16 +29,21 @@ from unirl_repro.figures._curves import (
     of_curve,
     planned_variants,
 )
-from unirl_repro.figures._fractions import decided_episodes, windows
+from unirl_repro.figures._curves import BENCHMARK as TASKS
+from unirl_repro.figures._fractions import decided_episodes, mean_of_known, windows
 
 BANDS = (("gap_min", "gap_max"), ("gap_q25", "gap_q75"))
 METRICS = ("gap_min", "gap_q25", "gap_median", "gap_q75", "gap_max", "gap_diverged", "proven")
 ENTRIES: list[Entry] = [
-    ("-", "median over masks; below, share of episodes proven"),
-    ("", "bands: quartiles, and smallest to largest"),
+    ("-", "median over masks; below, share proven"),
+    (DARK_BAND, "quartiles"),
+    (BAND, "smallest to largest"),
 ]
-TICKS = [0.0, *(sign * 10.0**power for power in range(1, 10) for sign in (-1, 1))]
-LINEAR = 10.0  # [reward] the axis is about linear up to here, and logarithmic far beyond
+# Ticks of an axis, from many to few: 0, and to either side these multiples of every so many powers
+# of ten of the width that is linear, from that on; or, for few powers, from its half on.
+DENSITIES = [((0.5, 1, 2), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3), ((1,), 6)]
+FEWEST, MOST = 3, 7  # ticks
+POWERS = 30
 
 
 def data(frame: pd.DataFrame, status: Status) -> pd.DataFrame:
@@ -69,18 +77,7 @@ def _points(
     wide = wide.reindex(columns=list(METRICS))
     episodes = decided_episodes(frame, task, variant).join(wide, on=["seed", "env_step"])
     edges, window = windows(frame, status, task)
-    return {metric: _mean_of_known(episodes, metric, edges, window) for metric in METRICS}
-
-
-def _mean_of_known(
-    episodes: pd.DataFrame, metric: str, edges: np.ndarray, window: float
-) -> pd.DataFrame:
-    """A metric's mean over the episodes that recorded it: without a finite gap there is none."""
-    values = episodes[metric]
-    total = on_grid(episodes.assign(**{"return": values.fillna(0.0)}), edges, window)
-    known = on_grid(episodes.assign(**{"return": values.notna().astype(float)}), edges, window)
-    share = known["return"].where(known["return"] > 0)
-    return total.assign(**{"return": total["return"] / share}).dropna()
+    return {m: mean_of_known(episodes, episodes[m], edges, window) for m in METRICS}
 
 
 def figure(frame: pd.DataFrame, status: Status) -> Figure:
@@ -95,7 +92,8 @@ def figure(frame: pd.DataFrame, status: Status) -> Figure:
     -------
     Figure
         Line: median over masks; bands: quartiles, and smallest to largest; all mean over seeds.
-        The axis is about linear up to `LINEAR` and logarithmic far beyond, to either side.
+        Each axis is about linear up to the power of ten below the largest median, and logarithmic
+        far beyond, to either side.
     """
     drawn = data(frame, status)
     with styled():
@@ -113,7 +111,7 @@ def figure(frame: pd.DataFrame, status: Status) -> Figure:
             panel.set_ylabel("gap in return")
             strip.set_ylabel("proven")
         fig.align_ylabels()
-        legend(fig, drawn, status, ENTRIES, columns=2)
+        legend(fig, drawn, status, ENTRIES)
     return fig
 
 
@@ -126,9 +124,49 @@ def _draw_gap(ax: Axes, task: str, variant: str, drawn: pd.DataFrame) -> None:
     for low, high in BANDS:
         steps = curves[low]["env_step"]
         draw_band(ax, variant, steps, curves[low]["mean"], curves[high]["mean"])
-    median = curves["gap_median"]
-    ax.plot(median["env_step"], median["mean"], color=look(variant).colour)
-    ax.set_yscale("asinh", linear_width=LINEAR)
-    ax.yaxis.set_major_locator(FixedLocator(TICKS))
+    draw_line(ax, variant, curves["gap_median"])
+    width = linear_width(curves[metric]["mean"] for metric in ("gap_median", "gap_min", "gap_max"))
+    ax.set_yscale("asinh", linear_width=width)
+    ax.yaxis.set_major_locator(FixedLocator(ticks(*ax.get_ylim(), width)))
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.yaxis.set_major_formatter(FuncFormatter(_label))
+
+
+def linear_width(curves: Iterable[pd.Series]) -> float:
+    """The power of ten below the largest magnitude of the first curve that is not all zero.
+
+    Examples
+    --------
+    >>> linear_width([pd.Series([-70.0, 3.0])])
+    10.0
+    """
+    largest = (float(curve.abs().max()) for curve in curves)
+    return next((float(10 ** np.floor(np.log10(found))) for found in largest if found > 0), 1.0)
+
+
+def ticks(low: float, high: float, width: float) -> list[float]:
+    """Ticks of an axis from `low` to `high` that is linear about zero to `width`; 0 is one.
+
+    Examples
+    --------
+    >>> ticks(-20, 90_000, 10)
+    [-10.0, 0.0, 10.0, 100.0, 1000.0, 10000.0]
+    """
+    found: list[float] = []
+    for multiples, stride in DENSITIES:
+        powers = 10.0 ** np.arange(0, POWERS, stride)
+        positive = np.unique(np.outer(powers, multiples)) * width
+        every = np.concatenate([-positive[::-1], [0.0], positive])
+        thinner = every[(low <= every) & (every <= high)].tolist()
+        if found and len(thinner) < FEWEST:
+            break
+        found = thinner
+        if len(found) <= MOST:
+            break
+    return found
+
+
+def _label(value: float, _: int) -> str:
+    """Thousands and millions by their prefix; small numbers as they are, not in milli."""
+    large = abs(value) >= 1000
+    return EngFormatter(sep="")(value) if large else f"{value:g}".replace("-", "\N{MINUS SIGN}")
