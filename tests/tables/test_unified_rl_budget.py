@@ -153,6 +153,16 @@ def test_a_row_beyond_our_data_is_a_lower_limit_and_decides_nothing():
 
 
 @pytest.mark.parametrize(
+    ("slope", "cell", "beyond"), [(1.0, "not by 80{,}000", 1), (1_000.0, "from the first on", 0)]
+)
+def test_single_seed_has_no_interval_and_may_not_reach_the_published_average(slope, cell, beyond):
+    frame, status = study({"ppo": slope}, seeds=(0.0,))
+    written = tex(rows(frame, status), status)
+    assert cell in written
+    assert rf"NumBeyond}}{{{beyond}}}" in written
+
+
+@pytest.mark.parametrize(
     ("slopes", "seeds", "reason"),
     [
         ({"ppo": 582.2 / 200, "td3": 631.8 / 100}, SEEDS, "the rows of PPO and TD3 contradict"),

@@ -12,19 +12,20 @@ from unirl_repro.tables.unified_rl_overhead import CASES, COLUMNS, rows, tex
 STUDY = "unified_rl_overhead"
 ANT = "ant-100"
 BUDGET = 20_000
+NUM_SEEDS = 5
 FAST, SLOW = "sac_rlpd", "unified"
 
 
 def ramp(variant, seed, end, num_episodes=200):
     """Returns that rise in a line to 100 at step `end`, and stay."""
     steps = 100 * np.arange(1, num_episodes + 1)
-    returns = 100 * np.minimum(1.0, steps / (end * (1 + 0.05 * (seed - 1))))
+    returns = 100 * np.minimum(1.0, steps / (end * (1 + 0.05 * (seed - NUM_SEEDS // 2))))
     return curve_of(returns, [100] * num_episodes, task=ANT, variant=variant, seed=seed)
 
 
-def study(ends=None, speeds=None, beforehand=None, devices=None, updates=1, **marks):
+def study(ends=None, speeds=None, beforehand=None, devices=None, updates=1, scale="paper", **marks):
     """`ends` maps a variant to where its curves stop rising, `speeds` to its steps per second."""
-    planned = tuple((ANT, v, s) for v in (SLOW, FAST) for s in range(3))
+    planned = tuple((ANT, v, s) for v in (SLOW, FAST) for s in range(NUM_SEEDS))
     settings = PlannedSettings(
         parameters={(ANT, FAST): {"updates_per_step": updates}},
         speeds={(ANT, v): found for v, found in (beforehand or {}).items()},
@@ -43,7 +44,7 @@ def study(ends=None, speeds=None, beforehand=None, devices=None, updates=1, **ma
         for _, variant, seed in planned
         if variant in (ends or {})
     ]
-    plan = StudyPlan(STUDY, "paper", {ANT: BUDGET}, planned, (), settings)
+    plan = StudyPlan(STUDY, scale, {ANT: BUDGET}, planned, (), settings)
     return build_frame(plan, runs, pd.DataFrame())
 
 
@@ -123,6 +124,40 @@ def test_our_time_is_nearer_to_one_of_the_readings(speed, reading):
     assert f"is nearer to 0.008 s for each {reading}." in tex(rows(frame, status), status)
 
 
+@pytest.mark.parametrize("scale", ["smoke", "quick"])
+def test_times_of_small_networks_conclude_nothing(scale):
+    frame, status = study({FAST: 10_000, SLOW: 5_000}, {FAST: 125.0, SLOW: 12.5}, scale=scale)
+    written = tex(rows(frame, status), status)
+    assert rf"open at scale \texttt{{{scale}}}: times of small networks (R2)" in written
+    assert r"\UnifiedRlOverheadRates}{}" in written
+    assert "Unified RL pays" not in written
+    assert "is nearer to" not in written
+
+
+@pytest.mark.parametrize(
+    ("ends", "speeds", "told"),
+    [
+        ({}, {}, ""),
+        ({FAST: 10_000}, {FAST: 125.0, SLOW: 12.5}, ""),
+        (
+            {FAST: 10_000, SLOW: 100_000},
+            {FAST: 125.0, SLOW: 50.0},
+            r": with our times below $126.5$\,Hz with the printed share of data and at no rate with "
+            "our own share of data",
+        ),
+        (
+            {FAST: 10_000, SLOW: 5_000},
+            {FAST: 125.0, SLOW: 100.0},
+            ": with our times at any rate with the printed share of data and at any rate with our "
+            "own share of data",
+        ),
+    ],
+)
+def test_break_even_rates_are_told_where_there_are_any(ends, speeds, told):
+    frame, status = study(ends, speeds)
+    assert rf"\UnifiedRlOverheadRates}}{{{told}}}" in tex(rows(frame, status), status)
+
+
 def test_more_updates_a_step_make_each_of_them_shorter():
     frame, status = study({FAST: 10_000}, {FAST: 125.0}, updates=4)
     table = rows(frame, status)
@@ -138,14 +173,14 @@ def test_a_curve_that_never_gets_there_does_not_pay():
     assert case(table, "ours", "break_even_rate")["value"] == 0.0
     written = tex(table, status)
     assert "With our own share of data Unified RL does not pay: its updates" in written
-    assert r"Unified RL & $\infty$ & -- & 0 of 3 &" in written
+    assert r"Unified RL & $\infty$ & -- & 0 of 5 &" in written
 
 
 def test_speeds_measured_beforehand_stand_in_for_runs():
     frame, status = study({FAST: 10_000}, {FAST: 125.0}, {FAST: {"cpu": 50.0}, SLOW: {"cpu": 10.0}})
     table = rows(frame, status)
     fast, slow = (time_row(table, variant) for variant in (FAST, SLOW))
-    assert (fast["value"], fast["source"], fast["num_seeds"]) == (pytest.approx(0.8), "runs", 3)
+    assert (fast["value"], fast["source"], fast["num_seeds"]) == (pytest.approx(0.8), "runs", 5)
     assert (slow["value"], slow["source"], slow["num_seeds"]) == (10.0, "beforehand", 0)
 
 

@@ -177,6 +177,33 @@ def test_a_scale_with_one_task_has_dashes_and_sizes_of_its_own():
     assert r"NumCells}{10}" in written
 
 
+@pytest.mark.parametrize(
+    ("scale", "rollouts", "masks"),
+    [
+        ("paper", ("10", "ambiguous", "U9"), ("50", "same", "")),
+        ("quick", ("10", "ambiguous", "U9"), ("20", "differs", "R3")),
+        ("smoke", ("2", "differs", "R2"), ("3", "differs", "R2")),
+    ],
+)
+def test_cell_that_a_small_scale_changes_names_that_and_no_reading(scale, rollouts, masks):
+    frame, status = study(scale, tasks=(CARTPOLE,))
+    table = rows(frame, status)
+    found = [cell(table, name, CARTPOLE) for name in ("num_rollouts", "num_masks")]
+    told = [tuple(each[["value", "verdict", "deviation"]]) for each in found]
+    assert told == [rollouts, masks]
+    if scale == "smoke":
+        assert r"\textbf{2}$^{\mathrm{R2}}$" in tex(table, status)
+
+
+def test_reading_that_ran_with_another_value_differs():
+    def other(parameters):
+        parameters["num_rollouts"] = 7
+
+    table = rows(*study(ran={(CARTPOLE, "unified")}, change=other))
+    found = cell(table, "num_rollouts", CARTPOLE)
+    assert (found["verdict"], found["deviation"]) == ("differs", "")
+
+
 def test_a_study_without_runs_planned_is_still_a_table():
     frame, status = study(tasks=())
     table = rows(frame, status)

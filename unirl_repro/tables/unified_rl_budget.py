@@ -249,7 +249,7 @@ def tex(rows: pd.DataFrame, status: Status) -> str:
         "num_inferred": str(proposal["value"].notna().sum()),
         "num_tasks": str(len(proposal)),
         "num_curves": str(len(ran)),
-        "num_beyond": str((ran["value"].isna() & (ran["low"] > 0)).sum()),
+        "num_beyond": str((ran["value"].isna() & (ran["average"] < ran["published"])).sum()),
         "widest": f"{WIDEST:g}",
     }
     macros = [latex.newcommand(latex.macro_name(STUDY, k), v) for k, v in parts.items()]
@@ -291,7 +291,7 @@ def _steps_cell(row: Mapping[Any, Any]) -> str:
         return latex.thousands(round(row["value"])) + _limits(row)
     if row["low"] >= row["num_steps"]:
         return f"more than {latex.thousands(int(row['num_steps']))}"
-    if np.isneginf(row["low"]):
+    if row["average"] >= row["published"]:
         return "from the first on"
     return f"not by {latex.thousands(int(row['num_steps']))}" + _limits(row)
 

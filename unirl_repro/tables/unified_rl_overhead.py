@@ -30,6 +30,7 @@ FAST, SLOW = "sac_rlpd", "unified"
 READINGS = ("per_episode", "per_update")  # of the printed 0.008 s
 CASES = (*READINGS, "our_time", "ours")
 INPUTS = ("data_ratio", "level", "update_seconds", "interaction_rate", "horizon")
+SHARES = {"our_time": "the printed share of data", "ours": "our own share of data"}
 COLUMNS = [
     *("part", "case", "statistic", "variant", "value", "low", "high", "published", "difference"),
     *("num_seeds", "num_planned", "device", "source", "reached", "marks"),
@@ -253,7 +254,7 @@ def tex(rows: pd.DataFrame, status: Status) -> str:
         "cases": f"%\n{_cases_tex(cases, printed)}%\n",
         "curves": f"%\n{_measured_tex(rows, status)}%\n",
         "notes": _notes_tex(rows),
-        "verdict": _verdict_tex(cases, printed),
+        **_conclusions(cases, printed, status["scale"]),
         **{f"input_{name}": f"{value:g}" for name, value in printed.items()},
         "level_percent": f"{printed['level']:.0%}".replace("%", r"\%"),
     }
@@ -353,6 +354,30 @@ def _notes_tex(rows: pd.DataFrame) -> str:
     return latex.escape(" ".join(notes))
 
 
+def _conclusions(cases: Records, printed: Mapping[str, float], scale: str) -> dict[str, str]:
+    """What the prose concludes from our times: nothing from those of small networks."""
+    if scale == "paper":
+        return {"verdict": _verdict_tex(cases, printed), "rates": _rates_tex(cases)}
+    small = f"That is open at scale `{scale}`: times of small networks (R2) say nothing about it."
+    return {"verdict": latex.escape(small), "rates": ""}
+
+
+def _rates_tex(cases: Records) -> str:
+    """End of a sentence: at which rates Unified RL pays with our times, where that is known."""
+    told = [
+        f"{_rates(value)} with {share}"
+        for case, share in SHARES.items()
+        if not np.isnan(value := cases[case, "break_even_rate"]["value"])
+    ]
+    return f": with our times {' and '.join(told)}" if told else ""
+
+
+def _rates(break_even: float) -> str:
+    if np.isinf(break_even):
+        return "at any rate"
+    return rf"below {_plain(break_even)}\,Hz" if break_even > 0 else "at no rate"
+
+
 def _verdict_tex(cases: Records, printed: Mapping[str, float]) -> str:
     """Which reading our own time supports, and whether Unified RL pays with what we measured."""
     readings = {name: cases[name, "seconds_per_update"]["value"] for name in READINGS}
@@ -367,7 +392,7 @@ def _verdict_tex(cases: Records, printed: Mapping[str, float]) -> str:
 
 
 def _pays(cases: Records, case: str) -> str:
-    share = {"our_time": "the printed share of data", "ours": "our own share of data"}[case]
+    share = SHARES[case]
     limit, actual = (cases[case, name]["value"] for name in ("permissible_overhead", "overhead"))
     if np.isnan(actual) or np.isnan(limit):
         return f"Whether it pays with {share} is open: a run or a measured time is missing."

@@ -29,6 +29,8 @@ COLUMNS = [
     *("verdict", "deviation", "num_runs"),
 ]
 SAME, DIFFERS, AMBIGUOUS = "same", "differs", "ambiguous"
+DEFAULT_ROLLOUTS = "10"  # what 'default' is read as: deviation U9
+OF_SCALE = {"smoke": "R2", "quick": "R3"}  # why a cell of a small scale differs
 AS_PRINTED = {"full_trajectory": "Full trajectory", "dreamer": "Dreamer"}
 
 
@@ -55,8 +57,8 @@ def rows(frame: pd.DataFrame, status: Status) -> pd.DataFrame:
     -------
     DataFrame
         Columns `COLUMNS`. Part `printed`: a row a cell of the document's table, with our value and
-        a verdict: same, differs, or ambiguous, where the printed cell needs a reading, which is the
-        deviation named. Part `all`: a row for each hyper-parameter, of task `all` where every task
+        a verdict: same, differs (at a small scale by the deviation named), or ambiguous, where the
+        printed cell needs a reading, which is the deviation named. Part `all`: a row for each hyper-parameter, of task `all` where every task
         has the same value; SAC and MBRL alone have rows where they differ from the same algorithm
         inside Unified RL. `num_runs` counts the runs that had the value; 0 means planned.
     """
@@ -133,11 +135,11 @@ def _printed(status: Status, settings: Settings) -> Iterator[dict[str, Any]]:
         if ours is not None and parts["sac"] is not None and parts["mbrl"] is not None:
             value = _cell(name, task, ours.texts, parts["sac"].texts, parts["mbrl"].texts)
             num_runs = _source(name, ours, parts["sac"], parts["mbrl"]).num_runs
-        deviation = _deviation(task, name, printed)
+        verdict, deviation = _verdict(name, value, printed, status["scale"])
         yield {
             **{"part": "printed", "task": task, "variant": OURS, "name": name, "value": value},
             **{"printed": printed, "deviation": deviation, "num_runs": num_runs},
-            "verdict": _verdict(value, printed, deviation),
+            "verdict": verdict,
         }
 
 
@@ -177,19 +179,21 @@ def _source(name: str, own: Shown, sac: Shown, mbrl: Shown) -> Shown:
     return sac if name.endswith("_sac") else mbrl
 
 
-def _deviation(task: str, name: str, printed: str) -> str:
-    """The reading that a printed cell needs."""
-    if name == "num_rollouts" and not printed.isdigit():
-        return "U9"
-    return "U13" if name == "sigma_max" and printed != "None" else ""
-
-
-def _verdict(value: str, printed: str, deviation: str) -> str:
+def _verdict(name: str, value: str, printed: str, scale: str) -> tuple[str, str]:
+    """What a cell of ours is to the printed one, and by which deviation."""
     if not value:
-        return ""
-    if deviation:
-        return AMBIGUOUS
-    return SAME if value.lower() == printed.lower() else DIFFERS
+        return "", ""
+    reading, deviation = _reading(name, printed)
+    if value.lower() != reading.lower():
+        return DIFFERS, OF_SCALE.get(scale, "")
+    return (AMBIGUOUS if deviation else SAME), deviation
+
+
+def _reading(name: str, printed: str) -> tuple[str, str]:
+    """The value that we read in a printed cell, and the deviation if it takes one."""
+    if name == "num_rollouts" and not printed.isdigit():
+        return DEFAULT_ROLLOUTS, "U9"
+    return printed, "U13" if name == "sigma_max" and printed != "None" else ""
 
 
 def _all(settings: Settings) -> Iterator[dict[str, Any]]:
@@ -297,7 +301,7 @@ def _marked(cell: pd.Series) -> str:
         return latex.DASH
     shown = latex.escape(cell["value"])
     if cell["verdict"] == DIFFERS:
-        return rf"\textbf{{{shown}}}"
+        shown = rf"\textbf{{{shown}}}"
     return rf"{shown}$^{{\mathrm{{{cell['deviation']}}}}}$" if cell["deviation"] else shown
 
 
