@@ -326,24 +326,34 @@ DEVIATIONS: dict[str, Deviation] = {
         "the task's printed rows in Table 1 (of Ant's, for Ant with distractors). At least as good "
         "is non-inferiority: the {confidence} interval of the difference lies above minus the margin. "
         "Better is a significant difference; it is refuted where the interval excludes an advantage "
-        "of the margin. Holm's correction is over the comparisons of a claim, for and against it "
-        "each apart, though the paper corrects nothing.",
+        "of the margin. Equal is that the whole interval lies between minus and plus the margin. "
+        "Holm's correction is over the comparisons of a claim, for and against it each apart, though "
+        "the paper corrects nothing. Fewer than four seeds of a sample decide nothing. Where a "
+        "claim is about what happens if something fails, and that does not fail, it stays open.",
     ),
     "U18": Deviation(
         "Data to a level",
         "unified_rl says that Unified RL needs 57% of the data of SAC for 80% of SAC's maximum, "
         "not how either was read off. We take the mean curves over seeds on the common grid, the "
         "highest point of SAC's, and the first step at which each curve is at 80% of it; the "
-        "interval resamples the seeds of both, {num_resamples} times, maximum and all.",
+        "interval resamples the seeds of both, {num_resamples} times, maximum and all, from "
+        "four seeds on: of three, one resample in nine would be a single seed's curve. A resample "
+        "without such a level speaks neither for a claim nor against it. The claim of up to 945 "
+        "times slower updates is that the whole interval of the factor is at least that.",
     ),
     "U19": Deviation(
         "Words about time and shares",
         "Early is the first quarter of training, late its last tenth (last quarter in Figure 3). A "
         "significant fraction of episodes is a quarter, almost exclusively nine in ten, exclusively "
         "nineteen in twenty after the first tenth of training, predominantly a half, a mixture "
-        "between one and nine in ten; episodes that were random or forced are not counted. An agent "
-        "fails to learn if, late, it gains less than a tenth of the range (U17) over its own random "
-        "episodes. To perform well on a task is to be no worse than the best by the margin.",
+        "between one and nine in ten, of the tested episodes: forced ones count as what the test "
+        "chose, MBRL; random ones and those before there is a model to test are not counted. The "
+        "standard error of a share is at least that of the episodes that it counts, one more of "
+        "either kind added, since seeds may all be at 0 or 1. An agent fails to learn if, late, it "
+        "gains less than a tenth of the range (U17) over its own random episodes. To perform well "
+        "on a task is to be above the middle of the printed rows' range; by the other reading, no "
+        "worse than the best by the margin, the printed rows would refute that Unified RL does on all "
+        "tasks (Walker).",
     ),
     # --- P: the report
     "P1": Deviation(

@@ -5,20 +5,20 @@ or margins is met by worlds of its own. A test without worlds here is a KeyError
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from tests.analysis.frame_maker import curve_of
 from unirl_repro.analysis.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, evaluate
-from unirl_repro.analysis.claims_evidence import published_ranges
+from unirl_repro.analysis.claims_evidence import published_lowest, published_ranges
 from unirl_repro.analysis.claims_register import Claim, Selection, Shares, parameters
 from unirl_repro.analysis.frames import RecordedRun, StudyPlan, build_frame, load_published
 
 PUBLISHED = load_published("unified_rl_table1")
-RANGES = published_ranges(PUBLISHED)
-NUM_EPISODES, NUM_RANDOM = 400, 20
+RANGES, LOWESTS = published_ranges(PUBLISHED), published_lowest(PUBLISHED)
+NUM_EPISODES, NUM_RANDOM, NUM_UNTESTED = 400, 20, 10
 NUM_SEEDS = 5
 TIME = (np.arange(NUM_EPISODES) + 0.5) / NUM_EPISODES  # of an episode, as a share of training
 OFFSETS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # of the seeds
@@ -35,7 +35,7 @@ class World:
     spread : float
         Half the distance between the best and the worst seed.
     model_based : function of time
-        Share of the episodes in which MBRL acts.
+        Share of the episodes for which the test chooses MBRL.
     share_spread : float
         Of that share between seeds.
     """
@@ -73,8 +73,19 @@ def examples(register: Mapping[str, Claim]) -> list[dict]:
 
 def world(claim: Claim, outcome: str) -> World:
     assert claim.test is not None
-    how = parameters(claim.test)
-    return WORLDS[claim.test.name](how, outcome)
+    found = WORLDS[claim.test.name](parameters(claim.test), outcome)
+    return found if claim.given is None else with_gain(found, claim, 0.0)
+
+
+def with_gain(found: World, claim: Claim, gain: float) -> World:
+    """The world, with so much gained by the variant whose failure the claim takes for granted."""
+    assert claim.given is not None
+    failing = parameters(claim.given).variant
+
+    def level(task, variant, time):
+        return gain * _started(time) if variant == failing else found.level(task, variant, time)
+
+    return replace(found, level=level)
 
 
 def make(
@@ -112,7 +123,8 @@ def _curve(how: World, task: str, variant: str, seed: int, reached: float) -> pd
     share = np.clip(how.model_based(TIME) + how.share_spread * OFFSETS[seed], 0, 1)
     due = np.floor(np.cumsum(share)) > np.floor(np.cumsum(share) - share)
     policy = np.where(due, "mbrl", "sac").astype(object)
-    policy[9::10] = "sac_forced"
+    policy[9::10] = np.where(due, "sac_forced", "sac")[9::10]
+    policy[: NUM_RANDOM + NUM_UNTESTED] = "sac_untested"
     policy[:NUM_RANDOM] = "random"
     return curve.assign(policy=policy).iloc[: round(reached * NUM_EPISODES)]
 
@@ -131,6 +143,17 @@ def _constant(ahead: Mapping[str, float], spread: Mapping[str, float]):
         return World(level, spread[outcome])
 
     return make_world
+
+
+def _standing(how, outcome):
+    """`ours` is in the upper part of the printed range, the others in the lower; or between."""
+    mine = {SUPPORTED: 0.8, NOT_SUPPORTED: 0.2, INCONCLUSIVE: 0.52}[outcome]
+
+    def level(task, variant, time):
+        place = mine if variant == how.ours else 0.2
+        return 0 * time + LOWESTS[task] / RANGES[task] + place
+
+    return World(level, 0.3 if outcome == INCONCLUSIVE else 0.005)
 
 
 def _crossing(how, outcome):
@@ -178,7 +201,7 @@ def _shares(how: Shares, outcome: str) -> World:
         if outcome == SUPPORTED:
             return middle
         edge = np.where(low > 0, low, high)
-        away = np.where(low > 0, -0.5 * low, 0.5 * (1 - high))
+        away = np.where(low > 0, -0.9 * low, 0.9 * (1 - high))
         return edge + (away if outcome == NOT_SUPPORTED else 0)
 
     # Half of the seeds above the bound, the other half below.
@@ -201,7 +224,7 @@ WORLDS: dict[str, Callable[..., World]] = {
     "better": _constant(AHEAD, WIDE),
     "better_mostly": _constant(AHEAD, WIDE),
     "better_average": _constant(AHEAD, {**WIDE, INCONCLUSIVE: 0.6}),
-    "good_everywhere": _constant(AHEAD, WIDE),
+    "good_everywhere": _standing,
     "no_worse": _constant({SUPPORTED: 0.0, NOT_SUPPORTED: -0.3, INCONCLUSIVE: -0.05}, WIDE),
     "equal": _constant({SUPPORTED: 0.0, NOT_SUPPORTED: 0.3, INCONCLUSIVE: 0.05}, WIDE),
     "overtaken": _crossing,

@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from unirl_repro.analysis.claims import CONSTANTS
+from unirl_repro.analysis.claims_names import called
 from unirl_repro.analysis.claims_register import load_register, sentence, studies
+from unirl_repro.analysis.thresholds import MIN_SEEDS
 from unirl_repro.config import ConfigError, load_config
 from unirl_repro.deviations import DEVIATIONS
 
@@ -58,6 +60,7 @@ def removed(*path):
 
 
 PARAMETERS = ("test", "parameters")
+GIVEN = {"name": "fails", "parameters": {"variant": "mbrl", "margin": 0.1, "window": [0.9, 1.0]}}
 MISTAKES = [
     (changed("x", "wehre"), "claims.ours.wehre is not a key here. Allowed: absent, claim,"),
     (removed("where"), "claims.ours.where is missing. Add it."),
@@ -107,6 +110,18 @@ MISTAKES = [
         changed("By {margn:.0%}.", "test", "rule"),
         "claims.ours.test.rule names 'margn' in braces. Allowed: significance, ours, than, margin",
     ),
+    (
+        changed(GIVEN | {"name": "fail"}, "given"),
+        "claims.ours.given.name is 'fail'. Allowed: better,",
+    ),
+    (
+        changed(GIVEN | {"parameters": GIVEN["parameters"] | {"variant": "td3"}}, "given"),
+        "claims.ours.given.parameters.variant is 'td3'. Allowed: mbrl, sac_rlpd, unified.",
+    ),
+    (
+        removed("test") | {"untestable": "x", "given": GIVEN},
+        "claims.ours: has a condition (given) and no test",
+    ),
     (changed(["ppo", "a2c"], "absent"), "claims.ours.absent[1] is 'a2c'. Allowed: 'alm', 'ddpg'"),
 ]
 
@@ -126,6 +141,9 @@ def test_a_claim_without_mistakes_is_read_and_its_rule_filled_in(tmp_path):
     assert claim.runs[0].seeds == 5
     expected = "Above the better of sac_rlpd and mbrl by more than 5% at 5%."
     assert sentence(claim.test, CONSTANTS) == expected
+    assert sentence(claim.test, CONSTANTS, called) == expected.replace("sac_rlpd", "SAC").replace(
+        "mbrl", "MBRL"
+    )
 
 
 def test_an_id_that_stands_twice_is_told(tmp_path):
@@ -182,3 +200,7 @@ def test_deviations_say_the_registers_numbers():
         c["at_least"] for p in parameters_of("shares") for c in p["conditions"] if "at_least" in c
     }
     assert bounds == {0.1, 0.25, 0.5, 0.9, 0.95}
+    assert {p["share"] for p in parameters_of("good_everywhere")} == {0.5}
+    assert "above the middle of the printed rows' range" in DEVIATIONS["U19"].text
+    assert MIN_SEEDS == 4
+    assert "Fewer than four seeds" in DEVIATIONS["U17"].text

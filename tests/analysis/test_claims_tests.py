@@ -9,8 +9,15 @@ from scipy import stats
 
 from tests.analysis.frame_maker import curve_of
 from unirl_repro.analysis import claims_register as register
-from unirl_repro.analysis.claims_evidence import Printed, Runs, contrast, published_ranges
+from unirl_repro.analysis.claims_evidence import (
+    Printed,
+    Runs,
+    contrast,
+    published_lowest,
+    published_ranges,
+)
 from unirl_repro.analysis.claims_tests import (
+    PER_UPDATE,
     better,
     better_average,
     better_mostly,
@@ -26,7 +33,7 @@ from unirl_repro.analysis.claims_tests import (
     shares,
 )
 from unirl_repro.analysis.frames import load_published
-from unirl_repro.analysis.statistics import NUM_RESAMPLES, Summary, summarise
+from unirl_repro.analysis.statistics import Summary, summarise
 
 TASK, OTHER = "hopper-200", "walker2d-100"
 RNG = np.random.default_rng(0)
@@ -55,6 +62,9 @@ class Given:
 
     def range(self, task):
         return 100.0
+
+    def lowest(self, task):
+        return 50.0
 
 
 TWO = Given({(TASK, "unified"): OURS, (TASK, "sac_rlpd"): SAC, (TASK, "mbrl"): MBRL})
@@ -88,10 +98,9 @@ def test_a_contrast_of_unequal_numbers_by_hand():
     assert found.freedom == pytest.approx(2.25 / (1 / 3 + 0.25 / 7))
 
 
-def test_without_spread_what_lies_on_the_bound_is_on_neither_side():
+def test_seeds_without_spread_test_nothing():
     found = contrast([(1.0, Summary(1.0, 0.0, 5))])
-    assert (found.above(0.95), found.below(0.95)) == (0.0, 1.0)
-    assert (found.above(1.0), found.below(1.0)) == (1.0, 1.0)
+    assert np.isnan([found.above(0.5), found.below(0.5)]).all()
     assert found.interval == (1.0, 1.0)
 
 
@@ -145,7 +154,7 @@ def test_the_better_part_is_unknown_where_one_is_missing():
 
 def test_better_mostly_compares_each_pair():
     found = better_mostly(TWO, [TASK], COMPARISON)
-    assert [f.what for f in found] == [f"{TASK}, sac_rlpd", f"{TASK}, mbrl"]
+    assert [f.what for f in found] == [f"Hopper: Unified RL against {v}" for v in ("SAC", "MBRL")]
     assert found[1].p_for == pytest.approx(stats.ttest_ind(OURS, MBRL).pvalue)
 
 
@@ -166,11 +175,15 @@ def test_the_average_over_tasks_has_the_error_of_its_parts():
 def test_good_everywhere_needs_each_other_to_fail_somewhere():
     samples = {(TASK, "unified"): OURS, (OTHER, "unified"): OURS, (TASK, "sac_rlpd"): OURS}
     evidence = Given(samples | {(OTHER, "sac_rlpd"): MBRL})
-    found = good_everywhere(evidence, [TASK, OTHER], AGAINST_SAC)
-    assert [f.what for f in found] == [TASK, OTHER, "sac_rlpd, its worst task"]
-    below = one_sided(MBRL, OURS, -5.0, "less")
-    assert found[2].p_for == pytest.approx(2 * below)  # Bonferroni
-    assert found[2].effect == pytest.approx((MBRL.mean() - OURS.mean()) / 100)
+    how = register.Standing(ours="unified", than=["sac_rlpd"], share=0.45)  # at a return of 95
+    found = good_everywhere(evidence, [TASK, OTHER], how)
+    names = ["Hopper: Unified RL", "Walker: Unified RL", "SAC on its worst task"]
+    assert [f.what for f in found] == names
+    assert found[0].effect == pytest.approx((OURS.mean() - 50) / 100)
+    assert found[0].p_for == pytest.approx(stats.ttest_1samp(OURS, 95.0).pvalue)
+    below = stats.ttest_1samp(MBRL, 95.0, alternative="less").pvalue
+    assert found[2].p_for == pytest.approx(min(1.0, 2 * 2 * below))  # Bonferroni
+    assert found[2].effect == pytest.approx((MBRL.mean() - 50) / 100)
 
 
 def test_overtaken_looks_at_both_ends():
@@ -225,6 +238,25 @@ def test_shares_are_tested_against_their_bounds():
 
 
 RATIOS = np.linspace(0.5, 0.7, 2001)
+OVERHEAD = {
+    **{"ours": "unified", "than": "sac_rlpd", "share": 0.8, "claimed": 944.7},
+    **{"update_seconds": 0.008, "episode_seconds": 10.0, "updates_per_episode": 100},
+}
+
+
+def test_resamples_without_a_level_speak_for_nothing():
+    ratios = np.where(np.arange(2001) % 10 == 0, np.nan, 0.5)
+    how = register.DataToLevel(ours="unified", than="sac_rlpd", share=0.8, claimed=0.57)
+    found = data_to_level(Given(ratios=ratios), [TASK], how)[0]
+    assert found.p_for == pytest.approx(2 * 202 / 2002)  # of 2001, 201 have none
+    assert found.p_against == 1.0
+    found = data_to_level(Given(ratios=ratios + 0.3), [TASK], how)[0]
+    assert found.p_against == pytest.approx(2 * 202 / 2002)
+    factor = register.Overhead(**OVERHEAD | {"claimed": 1.0})
+    found = overhead(Given(ratios=ratios), [TASK], factor)[0]
+    assert (found.p_for, found.p_against) == (pytest.approx(2 * 202 / 2002), 1.0)
+    found = overhead(Given(ratios=ratios + 1.0), [TASK], factor)[0]
+    assert found.p_against == pytest.approx(2 * 202 / 2002)
 
 
 def test_data_to_a_level_counts_resamples_on_either_side():
@@ -240,17 +272,28 @@ def test_data_to_a_level_counts_resamples_on_either_side():
 
 
 def test_overhead_follows_from_the_ratio():
-    how = register.Overhead(
-        **{"ours": "unified", "than": "sac_rlpd", "share": 0.8, "claimed": 944.7},
-        **{"printed_ratio": 0.57, "update_seconds": 0.008, "episode_seconds": 10.0},
-        updates_per_episode=100,
-    )
+    how = register.Overhead(**OVERHEAD)
     found = overhead(Given(ratios=RATIOS), [TASK], how)[0]
     assert found.effect == pytest.approx((10.008 / 0.6 - 10) / 0.008)
     # Less data lets updates be slower: the lower limit is that of the higher ratio.
     assert found.low == pytest.approx((10.008 / 0.695 - 10) / 0.008, rel=2e-3)
-    assert found.also["if_the_time_is_one_update_s"] == pytest.approx((10.8 / 0.6 - 10) / 0.8)
-    assert found.p_against == pytest.approx(2 * ((RATIOS <= 0.57).sum() + 1) / 2002, abs=2e-3)
+    assert found.also[PER_UPDATE] == pytest.approx((10.8 / 0.6 - 10) / 0.8)
+    below = (RATIOS <= 0.57).sum()
+    assert found.p_against == pytest.approx(2 * (below + 1) / 2002, abs=2e-3)
+    assert found.p_for == 1.0  # 70% of the resamples have a factor below the claimed one
+
+
+@pytest.mark.parametrize(("ratio", "p_for", "p_against"), [(0.55, 2 / 2002, 1), (0.9, 1, 2 / 2002)])
+def test_a_factor_of_a_few_hundred_is_not_945(ratio, p_for, p_against):
+    drawn = np.linspace(ratio - 0.01, ratio + 0.01, 2001)
+    found = overhead(Given(ratios=drawn), [TASK], register.Overhead(**OVERHEAD))[0]
+    assert found.effect > 1
+    assert (found.p_for, found.p_against) == pytest.approx((p_for, p_against))
+
+
+def test_the_paper_s_own_numbers_give_both_readings():
+    found = overhead(Given(ratios=np.full(9, 0.57)), [TASK], register.Overhead(**OVERHEAD))[0]
+    assert (found.effect, found.also[PER_UPDATE]) == pytest.approx((944.7, 11.2), abs=0.05)
 
 
 # Evidence from frames
@@ -293,12 +336,29 @@ def test_an_agent_that_never_acted_at_random_has_no_gain():
     assert evidence.gain(TASK, "unified", (0.0, 1.0), None).num_seeds == 0
 
 
-def test_choices_leave_out_forced_and_random_episodes():
-    policies = ["random", "sac_forced", "mbrl", "sac"]
+def test_choices_are_of_tested_episodes_and_forced_ones_are_chosen_to_be_model_based():
+    policies = ["random", "sac_forced", "sac_untested", "sac"]
     evidence = runs(run([0.0] * 4, policies, 0), run([0.0] * 4, ["random", *["mbrl"] * 3], 1))
     found = evidence.choices(TASK, "unified", "mbrl", (0.0, 1.0))
-    assert (found.mean, found.num_seeds) == (0.75, 2)
-    assert evidence.choices(TASK, "unified", "mbrl", (0.25, 0.5)).num_seeds == 1
+    assert (found.mean, found.num_seeds) == (0.75, 2)  # one of two, and three of three
+    assert evidence.choices(TASK, "unified", "sac", (0.0, 1.0)).mean == 0.25
+    assert evidence.choices(TASK, "unified", "mbrl", (0.5, 0.75)).num_seeds == 1
+    assert evidence.choices(TASK, "unified", "mbrl", (0.0, 0.25)).num_seeds == 0
+
+
+def test_shares_that_are_alike_in_all_seeds_have_the_error_of_their_episodes():
+    evidence = runs(*(run([0.0] * 4, ["mbrl"] * 4, seed) for seed in range(4)))
+    found = evidence.choices(TASK, "unified", "mbrl", (0.0, 1.0))
+    assert found.mean == 1.0
+    share = 17 / 18  # 16 of 16, and one more of either kind
+    assert found.spread / np.sqrt(4) == pytest.approx(np.sqrt(share * (1 - share) / 16))
+    assert 0 < contrast([(1.0, found)]).above(0.8) < 0.05 < contrast([(1.0, found)]).above(0.9)
+
+
+def test_shares_that_differ_have_the_spread_of_the_seeds():
+    evidence = runs(*(run([0.0] * 4, [p] * 4, i) for i, p in enumerate(["sac", "mbrl"] * 2)))
+    found = evidence.choices(TASK, "unified", "mbrl", (0.0, 1.0))
+    assert found.spread == pytest.approx(np.std([0, 1, 0, 1], ddof=1))
 
 
 def test_printed_rows_are_averages_over_all_of_training_and_nothing_else():
@@ -310,11 +370,10 @@ def test_printed_rows_are_averages_over_all_of_training_and_nothing_else():
     assert printed.gain(TASK, "unified", (0.0, 1.0), None).num_seeds == 0
     assert printed.choices(TASK, "unified", "mbrl", (0.0, 1.0)).num_seeds == 0
     assert printed.data_ratios(TASK, "unified", "sac_rlpd", 0.8)[2] == 0
-    ratio, drawn, _ = Printed(printed.published, 0.57).data_ratios("", "", "", 0.8)
-    assert (ratio, len(drawn), set(drawn)) == (0.57, NUM_RESAMPLES, {0.57})
 
 
 def test_ranges_are_those_of_the_printed_rows():
     ranges = published_ranges(load_published("unified_rl_table1"))
     assert ranges[TASK] == pytest.approx(750.3 - 541.6)
+    assert published_lowest(load_published("unified_rl_table1"))[TASK] == 541.6
     assert len(ranges) == 6

@@ -11,17 +11,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unirl_repro.analysis.claims_evidence import Finding, Printed, Runs, published_ranges
-from unirl_repro.analysis.claims_register import Claim, Selection, parameters, sentence
+from unirl_repro.analysis.claims_evidence import (
+    Finding,
+    Printed,
+    Runs,
+    published_lowest,
+    published_ranges,
+)
+from unirl_repro.analysis.claims_names import called, run_name
+from unirl_repro.analysis.claims_register import (
+    Claim,
+    Given,
+    Rule,
+    Selection,
+    listed,
+    parameters,
+    sentence,
+)
 from unirl_repro.analysis.claims_tests import TESTS
 from unirl_repro.analysis.frames import Status
 from unirl_repro.analysis.statistics import SIGNIFICANCE, holm
+from unirl_repro.analysis.style import look, task_name
+from unirl_repro.analysis.thresholds import MIN_SEEDS
 
 SUPPORTED = "supported"
 NOT_SUPPORTED = "not supported"
 INCONCLUSIVE = "inconclusive"
 NOT_DECIDABLE = "not decidable at this scale"
-VERDICTS = (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_DECIDABLE)
+NOT_TESTED = "not tested"  # no runs that are planned at any scale would decide it
+VERDICTS = (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_DECIDABLE, NOT_TESTED)
 PRINTED = {
     SUPPORTED: "the printed numbers support it",
     NOT_SUPPORTED: "the printed numbers do not support it",
@@ -80,7 +98,7 @@ def evaluate(
     Returns
     -------
     dict
-        id, document, where, claim, test (the rule in a sentence), verdict, scale and runs (planned,
+        id, document, where, claim, test (the rule in a sentence; empty without one), verdict, scale and runs (planned,
         there, missing, short, archive, other_code); also why, numbers, rule (the test's name and
         parameters), printed_verdict and printed_numbers (None where nothing that is printed
         decides). Plain values without NaN.
@@ -92,7 +110,7 @@ def evaluate(
     return {
         "id": name,
         **claim.model_dump(include={"document", "where", "claim", "absent"}),
-        "test": sentence(rule, CONSTANTS) if rule else "None",
+        "test": sentence(rule, CONSTANTS, called) if rule else "",
         "rule": {"name": rule.name, "parameters": rule.parameters} if rule else None,
         "verdict": found.verdict,
         "why": found.why,
@@ -123,16 +141,17 @@ def conclude(findings: Sequence[Finding], *, majority: bool = False) -> Verdict:
     Verdict
         By p-values that are Holm-corrected over the findings, those for and those against the
         claim each as a family of their own (deviation U17). A finding with both below
-        `SIGNIFICANCE` is against.
+        `SIGNIFICANCE` is against; one with fewer than `MIN_SEEDS` seeds is open.
     """
-    p_for = holm(np.array([finding.p_for for finding in findings]))
-    p_against = holm(np.array([finding.p_against for finding in findings]))
+    enough = [finding.num_seeds >= MIN_SEEDS for finding in findings]
+    p_for = holm(np.where(enough, [finding.p_for for finding in findings], np.nan))
+    p_against = holm(np.where(enough, [finding.p_against for finding in findings], np.nan))
     numbers = [
         asdict(finding) | {"p_for_holm": f, "p_against_holm": a, "verdict": _single(f, a)}
         for finding, f, a in zip(findings, p_for, p_against, strict=True)
     ]
     counts = {v: sum(n["verdict"] == v for n in numbers) for v in VERDICTS}
-    small = sum(finding.num_seeds < 2 for finding in findings)
+    small = enough.count(False)
     needed = len(numbers) / 2
     if counts[NOT_SUPPORTED] > (needed if majority else 0):
         verdict = NOT_SUPPORTED
@@ -147,7 +166,7 @@ def _told(counts: Mapping[str, int], small: int) -> str:
     """How many comparisons came out how."""
     told = [f"{count} {verdict}" for verdict, count in counts.items() if count]
     text = f"comparisons: {', '.join(told)}"
-    return f"{text}, {small} for lack of two seeds" if small else text
+    return f"{text}, {small} for lack of {MIN_SEEDS} seeds" if small else text
 
 
 def _single(p_for: float, p_against: float) -> str:
@@ -164,12 +183,13 @@ def _decide(
     scale: str,
     there: Mapping[str, Any],
 ) -> Verdict:
-    reason = _undecidable(claim, statuses, scale)
+    untested = _untested(claim)
     if claim.test is None:
-        return Verdict(NOT_DECIDABLE, reason, [])
-    evidence = _evidence(claim, frames, statuses, published)
-    found = _test(claim, evidence)
-    if reason:
+        return Verdict(NOT_TESTED, untested, [])
+    found = _test(claim, _evidence(claim, frames, statuses, published))
+    if untested:
+        return Verdict(NOT_TESTED, untested, found.numbers)
+    if reason := _undecidable(claim, statuses, scale):
         return Verdict(NOT_DECIDABLE, reason, found.numbers)
     lacking = _missing(there)
     if reason := _too_short(claim, there):
@@ -178,28 +198,36 @@ def _decide(
     return Verdict(found.verdict, "; ".join(filter(None, [found.why, lacking])), found.numbers)
 
 
-def _undecidable(claim: Claim, statuses: Statuses, scale: str) -> str:
-    """Why no runs of this scale can decide it; nothing if they can."""
+def _untested(claim: Claim) -> str:
+    """Why no runs that are planned at any scale would decide it; nothing if some would."""
     if claim.untestable:
-        return f"not measured: it would take {claim.untestable}"
+        return f"it would take {claim.untestable}"
     if claim.absent:
-        return f"needs runs of {', '.join(claim.absent)}, which are not planned at any scale"
+        names = listed([look(variant).name for variant in claim.absent])
+        return f"needs runs of {names}, which are not planned at any scale"
     if any(selection.study is None for selection in claim.runs):
         return "no study plans the runs that it needs"
+    return ""
+
+
+def _undecidable(claim: Claim, statuses: Statuses, scale: str) -> str:
+    """Why no runs of this scale can decide it; nothing if they can."""
     if scale != DECIDING:
         return f"sizes and budgets of scale {scale} are far below the paper's"
     for selection in claim.runs:
         for task, variant in _cells(selection):
             planned = statuses[str(selection.study)]["planned"]
             if not any(run["task"] == task and run["variant"] == variant for run in planned):
-                return f"runs of {variant} on {task} are not planned at scale {scale}"
+                names = f"{look(variant).name} on {task_name(task)}"
+                return f"runs of {names} are not planned at scale {scale}"
     return ""
 
 
 def _too_short(claim: Claim, there: Mapping[str, Any]) -> str:
     """Whether runs end before the part of training that the claim is about; nothing if they do not."""
     assert claim.test is not None
-    end = _end(parameters(claim.test).model_dump())
+    tests: list[Rule | Given] = [test for test in (claim.test, claim.given) if test is not None]
+    end = max(_end(parameters(test).model_dump()) for test in tests)
     shares = [run["reached"] for run in there["short"] if run["reached"] < end]
     if not shares:
         return ""
@@ -221,16 +249,29 @@ def _missing(there: Mapping[str, Any]) -> str:
     """Which runs are not there; nothing if all are."""
     if not there["missing"]:
         return ""
-    names = [f"{r['task']}/{r['variant']}/seed{r['seed']}" for r in there["missing"]]
-    listed = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
-    return f"{len(names)} of {there['planned']} runs missing ({listed})"
+    names = [run_name(r["task"], r["variant"], r["seed"]) for r in there["missing"]]
+    told = "; ".join([*names[:3], *(["and others"] if len(names) > 3 else [])])
+    return f"{len(names)} of {there['planned']} runs missing ({told})"
 
 
 def _test(claim: Claim, evidence: Runs | Printed) -> Verdict:
+    """The findings' verdict, if what the claim takes for granted is so; else it is open."""
     assert claim.test is not None
-    name = claim.test.name
-    findings = TESTS[name](evidence, claim.tasks, parameters(claim.test))
-    return conclude(findings, majority=name in MAJORITY)
+    found = _concluded(claim.test, claim.tasks, evidence)
+    if claim.given is None:
+        return found
+    given = _concluded(claim.given, claim.tasks, evidence)
+    numbers = found.numbers + [n | {"given": True} for n in given.numbers]
+    if given.verdict == SUPPORTED:
+        return Verdict(found.verdict, found.why, numbers)
+    whose = " and ".join(n["what"] for n in given.numbers if n["verdict"] != SUPPORTED)
+    why = f"what it takes for granted is {given.verdict} ({claim.given.name}: {whose})"
+    return Verdict(INCONCLUSIVE, f"{why}; {found.why}", numbers)
+
+
+def _concluded(test: Rule | Given, tasks: Sequence[str], evidence: Runs | Printed) -> Verdict:
+    findings = TESTS[test.name](evidence, tasks, parameters(test))
+    return conclude(findings, majority=test.name in MAJORITY)
 
 
 def _evidence(claim: Claim, frames: Frames, statuses: Statuses, published: pd.DataFrame) -> Runs:
@@ -248,15 +289,14 @@ def _evidence(claim: Claim, frames: Frames, statuses: Statuses, published: pd.Da
         rows = pd.concat(parts).drop_duplicates([*RUN, "env_step"])
     else:
         rows = published.iloc[:0]
-    return Runs(rows, budget, published_ranges(published))
+    return Runs(rows, budget, published_ranges(published), published_lowest(published))
 
 
 def _printed(claim: Claim, published: pd.DataFrame) -> Verdict | None:
     """What the printed numbers say; None where they do not hold what the test needs."""
     if claim.test is None:
         return None
-    ratio = getattr(parameters(claim.test), "printed_ratio", float("nan"))
-    found = _test(claim, Printed(published, ratio))
+    found = _test(claim, Printed(published))
     return None if any(n["num_seeds"] == 0 for n in found.numbers) else found
 
 

@@ -5,7 +5,7 @@ says what the printed numbers alone say.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,18 +14,15 @@ from scipy import stats
 
 from unirl_repro.analysis.curves import CONFIDENCE, grid, on_grid, training
 from unirl_repro.analysis.frames import AVERAGE
-from unirl_repro.analysis.statistics import (
-    NUM_RESAMPLES,
-    Summary,
-    summarise,
-    summary_of_interval,
-)
+from unirl_repro.analysis.statistics import Summary, summarise, summary_of_interval
 from unirl_repro.analysis.thresholds import data_ratios
 
 WHOLE = (0.0, 1.0)
 NOTHING = Summary(np.nan, np.nan, 0)
-RANDOM, FORCED = "random", "sac_forced"
-CHOICES = ("sac", "mbrl")  # what Unified RL chooses between, where nothing is forced
+RANDOM = "random"
+# What Unified RL's test chose, by who acted: one forced to be model-free would have been MBRL's.
+# Random episodes, and those before there is a model to test, are no choices.
+CHOSEN = {"sac": "sac", "mbrl": "mbrl", "sac_forced": "mbrl"}
 Window = tuple[float, float]
 
 
@@ -41,10 +38,10 @@ class Finding:
         The estimate and its interval, in `unit`.
     unit : str
         "normalised return" (a share of the range of the task's published rows), "share of
-        choices", "ratio of data" or "factor".
+        tested episodes", "ratio of data" or "factor".
     p_for, p_against : float
         Two-sided p-values against the hypotheses that the claim fails here, and that it holds
-        here; NaN with fewer than two seeds.
+        here; NaN with fewer than two seeds, or where no spread is known.
     num_seeds : int
         Of the smallest sample in it.
     also : dict of str to float
@@ -90,10 +87,9 @@ class Contrast:
         return self._p(bound - self.effect)
 
     def _p(self, distance: float) -> float:
-        if np.isnan(self.error) or np.isnan(distance):
+        # Seeds that are all alike tell nothing of how far others would be.
+        if not self.error > 0 or np.isnan(distance):
             return float("nan")
-        if self.error == 0:
-            return 0.0 if distance > 0 else 1.0
         return min(1.0, 2 * float(stats.t.sf(distance / self.error, self.freedom)))
 
     @property
@@ -155,7 +151,10 @@ class Evidence(Protocol):
         """Return in a window less that of the run's own random episodes, over seeds."""
 
     def choices(self, task: str, variant: str, policy: str, window: Window) -> Summary:
-        """Share of the free choices in a window that fall on a policy, over seeds."""
+        """Share of a window's tested episodes in which the test chose a policy, over seeds.
+
+        With `share_spread`, since shares at 0 or 1 may be alike in all seeds.
+        """
 
     def data_ratios(
         self, task: str, first: str, second: str, share: float
@@ -164,6 +163,9 @@ class Evidence(Protocol):
 
     def range(self, task: str) -> float:
         """Highest less lowest published row of a task [reward]."""
+
+    def lowest(self, task: str) -> float:
+        """Lowest published row of a task [reward]."""
 
 
 def published_ranges(published: pd.DataFrame) -> dict[str, float]:
@@ -178,6 +180,38 @@ def published_ranges(published: pd.DataFrame) -> dict[str, float]:
     return {str(task): float(group.max() - group.min()) for task, group in rows}
 
 
+def published_lowest(published: pd.DataFrame) -> dict[str, float]:
+    """Lowest printed row of each task of Table 1: the zero of a normalised return."""
+    rows = published[published["task"] != AVERAGE].groupby("task")["return"]
+    return {str(task): float(lowest) for task, lowest in rows.min().items()}
+
+
+def share_spread(counts: np.ndarray, numbers: np.ndarray) -> float:
+    r"""Standard deviation over seeds that shares have at least: that of the episodes they count.
+
+    Parameters
+    ----------
+    counts, numbers : (S,) arrays of int
+        Episodes of a kind, and all episodes, of each seed.
+
+    Returns
+    -------
+    float
+        With which the mean of shares has the binomial standard error of all :math:`N` episodes, of
+        which one more is taken to be of the kind and one more not (Laplace). Where all are of the
+        kind that error is about one episode's worth, :math:`1 / N`.
+
+    Examples
+    --------
+    >>> spread = share_spread(np.array([10, 10, 10, 10]), np.array([10, 10, 10, 10]))
+    >>> round(40 * spread / np.sqrt(4), 2)  # in episodes
+    0.95
+    """
+    total = numbers.sum()
+    share = (counts.sum() + 1) / (total + 2)
+    return float(np.sqrt(share * (1 - share) / total * len(numbers)))
+
+
 @dataclass(frozen=True)
 class Runs:
     """Our runs.
@@ -188,13 +222,14 @@ class Runs:
         Rows of the claim's runs; each run once.
     budget : dict of str to int
         Environment steps of each task, which windows are shares of.
-    ranges : dict of str to float
-        From `published_ranges`.
+    ranges, lowests : dict of str to float
+        From `published_ranges` and `published_lowest`.
     """
 
     frame: pd.DataFrame
     budget: Mapping[str, int]
     ranges: Mapping[str, float]
+    lowests: Mapping[str, float] = field(default_factory=dict)
 
     def returns(self, task: str, variant: str, window: Window) -> Summary:
         return summarise(self._averages(self._rows(task, variant), task, window).to_numpy())
@@ -211,8 +246,14 @@ class Runs:
 
     def choices(self, task: str, variant: str, policy: str, window: Window) -> Summary:
         rows = self._rows(task, variant)
-        free = self._within(rows[rows["policy"].isin(CHOICES)], task, window)
-        return summarise((free["policy"] == policy).groupby(free["seed"]).mean().to_numpy(float))
+        tested = self._within(rows[rows["policy"].isin(CHOSEN)], task, window)
+        chosen = tested["policy"].map(CHOSEN) == policy
+        seeds = chosen.groupby(tested["seed"])
+        found = summarise(seeds.mean().to_numpy(float))
+        if found.num_seeds < 2:
+            return found
+        least = share_spread(seeds.sum().to_numpy(), seeds.size().to_numpy())
+        return replace(found, spread=max(found.spread, least))
 
     def data_ratios(
         self, task: str, first: str, second: str, share: float
@@ -226,6 +267,9 @@ class Runs:
 
     def range(self, task: str) -> float:
         return self.ranges.get(task, float("nan"))
+
+    def lowest(self, task: str) -> float:
+        return self.lowests.get(task, float("nan"))
 
     def _rows(self, task: str, variant: str) -> pd.DataFrame:
         rows = training(self.frame)
@@ -246,18 +290,15 @@ class Runs:
 
 @dataclass(frozen=True)
 class Printed:
-    """The numbers of Table 1, which are averages over all of training, and at most a ratio of data.
+    """The numbers of Table 1, which are averages over all of training.
 
     Attributes
     ----------
     published : DataFrame
         Rows of kind `published`.
-    ratio : float
-        Of data to a level, printed without an interval.
     """
 
     published: pd.DataFrame
-    ratio: float = float("nan")
 
     def returns(self, task: str, variant: str, window: Window) -> Summary:
         rows = self.published
@@ -278,9 +319,10 @@ class Printed:
     def data_ratios(
         self, task: str, first: str, second: str, share: float
     ) -> tuple[float, np.ndarray, int]:
-        if np.isnan(self.ratio):
-            return self.ratio, np.array([]), 0
-        return self.ratio, np.full(NUM_RESAMPLES, self.ratio), 1
+        return float("nan"), np.array([]), 0
 
     def range(self, task: str) -> float:
         return published_ranges(self.published).get(task, float("nan"))
+
+    def lowest(self, task: str) -> float:
+        return published_lowest(self.published).get(task, float("nan"))

@@ -4,7 +4,7 @@ Reads and checks; the tests themselves are in `analysis.claims_tests`. Read whil
 so this imports no pandas.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,8 +34,14 @@ from unirl_repro.yamlfile import read_yaml
 REGISTER = Path("paper/claims.yaml")
 # Printed in Table 1 of unified_rl: a claim that needs one waits until config.yaml has it.
 PUBLISHED_ONLY = Literal["alm", "ddpg", "svg", "td3", "hl", "ppo"]
-Policy = Literal["random", "sac", "sac_forced", "mbrl"]  # who acts: the curves' column
+Policy = Literal[
+    "random", "sac_untested", "sac", "sac_forced", "mbrl"
+]  # who acts: the curves' column
 WHOLE = (0.0, 1.0)
+# Parameters that name something.
+VARIANT_KEYS = ("ours", "than", "variant", "early", "late")
+TASK_KEYS = ("plain", "changed", "range_of")
+NAMING = (*VARIANT_KEYS, *TASK_KEYS, "policies")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Margin = Annotated[float, Field(gt=0, lt=1)]
@@ -57,6 +63,14 @@ class Comparison(_Model):
     margin: Margin
     window: Window = WHOLE
     range_of: TaskId | None = None
+
+
+class Standing(_Model):
+    """`ours` and each of `than`, on the scale from the lowest (0) to the highest (1) printed row."""
+
+    ours: VariantName
+    than: VariantNames
+    share: Margin
 
 
 class AverageComparison(_Model):
@@ -99,7 +113,7 @@ class Drop(_Model):
 
 
 class Condition(_Model):
-    """Share of the free choices in a window that fall on a policy."""
+    """Share of a window's tested episodes in which the test chose a policy."""
 
     policy: Literal["sac", "mbrl"]
     window: Window
@@ -136,7 +150,6 @@ class Overhead(_Model):
     than: VariantName
     share: Margin
     claimed: PositiveFloat
-    printed_ratio: PositiveFloat
     update_seconds: PositiveFloat
     updates_per_episode: PositiveInt
     episode_seconds: PositiveFloat
@@ -148,7 +161,7 @@ PARAMETERS: dict[str, type[_Model]] = {
     "equal": Comparison,
     "better_mostly": Comparison,
     "better_average": AverageComparison,
-    "good_everywhere": Comparison,
+    "good_everywhere": Standing,
     "overtaken": Crossing,
     "learns": Gain,
     "fails": Gain,
@@ -176,6 +189,13 @@ class Rule(_Model):
     rule: str
 
 
+class Given(_Model):
+    """What a claim takes for granted: a test that must come out for it, else nothing is decided."""
+
+    name: Name
+    parameters: dict[str, Any]
+
+
 class Claim(_Model):
     """One empirical claim of a document.
 
@@ -189,6 +209,8 @@ class Claim(_Model):
         Algorithms that it needs and config.yaml does not have.
     test : Rule, optional
         What decides it.
+    given : Given, optional
+        The condition under which it says something ("where SAC fails").
     untestable : str, optional
         In place of a test, what would have to be measured.
     """
@@ -199,6 +221,7 @@ class Claim(_Model):
     runs: list[Selection]
     absent: list[PUBLISHED_ONLY] = []
     test: Rule | None = None
+    given: Given | None = None
     untestable: str | None = None
 
     @model_validator(mode="after")
@@ -207,6 +230,8 @@ class Claim(_Model):
             raise ValueError("has both or neither of test and untestable. Allowed: one of them")
         if self.test is not None and not self.runs:
             raise ValueError("has a test and no runs. Say which runs it needs")
+        if self.test is None and self.given is not None:
+            raise ValueError("has a condition (given) and no test. Remove it, or add the test")
         return self
 
     @property
@@ -256,6 +281,8 @@ def load_register(config: Config, path: Path = REGISTER) -> dict[str, Claim]:
         _check_runs(config, claim, f"claims.{name}", path.name)
         if claim.test is not None:
             _check_rule(claim, claim.test, f"claims.{name}.test", path.name)
+        if claim.given is not None:
+            _check_test(claim, claim.given, f"claims.{name}.given", path.name)
     return claims
 
 
@@ -265,24 +292,36 @@ def studies(register: Mapping[str, Claim]) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def parameters(rule: Rule) -> _Model:
-    """A checked rule's parameters."""
+def parameters(rule: Rule | Given) -> _Model:
+    """A checked test's parameters."""
     return PARAMETERS[rule.name].model_validate(rule.parameters)
 
 
-def sentence(rule: Rule, constants: Mapping[str, float]) -> str:
-    """The rule with its parameters, and `constants` of the statistics, filled in."""
+def sentence(
+    rule: Rule, constants: Mapping[str, float], called: Callable[[str, str], str] = lambda key, x: x
+) -> str:
+    """The rule with its parameters, and `constants` of the statistics, filled in.
+
+    `called` gives what a reader calls the variant, task or policy of a parameter.
+    """
     values = parameters(rule).model_dump()
-    listed = {k: _listed(v) for k, v in values.items() if _is_words(v)}
-    return rule.rule.format(**(values | listed), **constants)
+    for key, value in values.items():
+        if key in NAMING and isinstance(value, str):
+            values[key] = called(key, value)
+        elif key in NAMING and value is not None:
+            values[key] = listed([called(key, entry) for entry in value])
+    return rule.rule.format(**values, **constants)
 
 
-def _listed(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Words in a sentence.
 
-
-def _is_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    Examples
+    --------
+    >>> listed(["SAC", "HL", "PPO"], "or")
+    'SAC, HL or PPO'
+    """
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _check_runs(config: Config, claim: Claim, place: str, file: str) -> None:
@@ -322,6 +361,17 @@ def _check_study(
 
 
 def _check_rule(claim: Claim, rule: Rule, place: str, file: str) -> None:
+    _check_test(claim, rule, place, file)
+    try:
+        sentence(rule, {"significance": 0.05})
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{file}: {place}.rule names {error} in braces. Allowed: significance, "
+            f"{', '.join(PARAMETERS[rule.name].model_fields)}, with a format such as {{margin:.0%}}."
+        ) from error
+
+
+def _check_test(claim: Claim, rule: Rule | Given, place: str, file: str) -> None:
     check_choice(f"{place}.name", rule.name, PARAMETERS, file)
     kind = PARAMETERS[rule.name]
     try:
@@ -335,17 +385,10 @@ def _check_rule(claim: Claim, rule: Rule, place: str, file: str) -> None:
     for key in ("plain", "changed"):
         if hasattr(checked, key):
             check_choice(f"{place}.parameters.{key}", getattr(checked, key), claim.tasks, file)
-    try:
-        sentence(rule, {"significance": 0.05})
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"{file}: {place}.rule names {error} in braces. Allowed: significance, "
-            f"{', '.join(kind.model_fields)}, with a format such as {{margin:.0%}}."
-        ) from error
 
 
 def _named_variants(checked: _Model) -> Iterator[tuple[str, str]]:
-    for key in ("ours", "than", "variant", "early", "late"):
+    for key in VARIANT_KEYS:
         value = getattr(checked, key, [])
         if isinstance(value, str):
             yield key, value

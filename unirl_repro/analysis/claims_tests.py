@@ -6,6 +6,7 @@ is, it is open. Words are read as deviations U17 and U19 say.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,20 +18,25 @@ from unirl_repro.analysis.claims_evidence import (
     Window,
     contrast,
 )
+from unirl_repro.analysis.claims_names import POLICIES, against
 from unirl_repro.analysis.claims_register import (
     AverageComparison,
     Comparison,
+    Condition,
     Crossing,
     DataToLevel,
     Drop,
     Gain,
     Overhead,
     Shares,
+    Standing,
 )
 from unirl_repro.analysis.statistics import SIGNIFICANCE, Summary
+from unirl_repro.analysis.style import look, task_name
 from unirl_repro.analysis.thresholds import percentiles, permissible_overhead
 
 NORMALISED = "normalised return"
+PER_UPDATE = "if_the_time_is_one_update_s"  # the other reading of A.2.6
 WHOLE = (0.0, 1.0)
 Tasks = Sequence[str]
 
@@ -50,7 +56,7 @@ def better_mostly(evidence: Evidence, tasks: Tasks, how: Comparison) -> list[Fin
 
 
 def _better(evidence: Evidence, task: str, how: Comparison, than: Sequence[str]) -> Finding:
-    what = task if len(than) > 1 or len(how.than) == 1 else f"{task}, {than[0]}"
+    what = _compared(task, how.ours, than)
     pair = _pair(evidence, task, how, than)
     span = evidence.range(how.range_of or task)
     student, welch = contrast(pair, equal_variance=True), contrast(pair)
@@ -77,7 +83,8 @@ def no_worse(evidence: Evidence, tasks: Tasks, how: Comparison) -> list[Finding]
         found = contrast(_pair(evidence, task, how, how.than))
         span = evidence.range(how.range_of or task)
         bound = -how.margin * span
-        findings.append(_finding(task, found, span, found.above(bound), found.below(bound)))
+        what = _compared(task, how.ours, how.than)
+        findings.append(_finding(what, found, span, found.above(bound), found.below(bound)))
     return findings
 
 
@@ -94,31 +101,38 @@ def equal(evidence: Evidence, tasks: Tasks, how: Comparison) -> list[Finding]:
         bound = how.margin * span
         inside = max(found.above(-bound), found.below(bound))
         outside = min(found.below(-bound), found.above(bound))
-        findings.append(_finding(task, found, span, inside, outside))
+        what = _compared(task, how.ours, how.than)
+        findings.append(_finding(what, found, span, inside, outside))
     return findings
 
 
-def good_everywhere(evidence: Evidence, tasks: Tasks, how: Comparison) -> list[Finding]:
-    """Is `ours` near the best on each task, and each of `than` far from it on some task?
+def good_everywhere(evidence: Evidence, tasks: Tasks, how: Standing) -> list[Finding]:
+    """Is `ours` at least at a share of the printed range on each task, and none of `than`?
 
-    `ours` by `no_worse` against the best of the others. Another algorithm is far from the best if
-    on some task it lies below it by more than the margin (Bonferroni over tasks), near it
-    everywhere if on none.
+    Welch's tests of the normalised return against the share. Each of `than` has to be below it on
+    some task (Bonferroni over tasks); against: it is above it on all.
     """
-    findings = no_worse(evidence, tasks, how)
+    findings = []
+    for task in tasks:
+        found = _standing(evidence, task, how.ours)
+        what = f"{task_name(task)}: {look(how.ours).name}"
+        p_values = found.above(how.share), found.below(how.share)
+        findings.append(_finding(what, found, 1.0, *p_values))
     for other in how.than:
-        rest = [how.ours, *(v for v in how.than if v != other)]
-        gaps = []
-        for task in tasks:
-            span = evidence.range(task)
-            pair = [(1 / span, evidence.returns(task, other, how.window))]
-            pair.append((-1 / span, _best(evidence, task, rest, how.window)))
-            gaps.append(contrast(pair))
-        worst = min(gaps, key=lambda gap: gap.effect)
-        below = len(gaps) * float(np.min([gap.below(-how.margin) for gap in gaps]))
-        near = float(np.max([gap.above(-how.margin) for gap in gaps]))
-        findings.append(_finding(f"{other}, its worst task", worst, 1.0, min(1.0, below), near))
+        scores = [_standing(evidence, task, other) for task in tasks]
+        worst = min(scores, key=lambda score: score.effect)
+        below = len(scores) * float(np.min([score.below(how.share) for score in scores]))
+        above = float(np.max([score.above(how.share) for score in scores]))
+        what = f"{look(other).name} on its worst task"
+        findings.append(_finding(what, worst, 1.0, min(1.0, below), above))
     return findings
+
+
+def _standing(evidence: Evidence, task: str, variant: str) -> Contrast:
+    """Where a variant stands between the lowest printed row (0) and the highest (1)."""
+    span = evidence.range(task)
+    found = contrast([(1 / span, evidence.returns(task, variant, WHOLE))])
+    return replace(found, effect=found.effect - evidence.lowest(task) / span)
 
 
 def better_average(evidence: Evidence, tasks: Tasks, how: AverageComparison) -> list[Finding]:
@@ -128,9 +142,9 @@ def better_average(evidence: Evidence, tasks: Tasks, how: AverageComparison) -> 
     over tasks, each divided by its range; for and against as in `better`.
     """
     if how.against == "each":
-        rivals = [(f"against {other}", [other]) for other in how.than]
+        rivals = [(against(how.ours, [other]), [other]) for other in how.than]
     else:
-        rivals = [("against the better part of each task", how.than)]
+        rivals = [(f"{against(how.ours, how.than)} on each task", how.than)]
     findings = []
     for what, than in rivals:
         terms: list[tuple[float, Summary]] = []
@@ -150,14 +164,14 @@ def overtaken(evidence: Evidence, tasks: Tasks, how: Crossing) -> list[Finding]:
     findings = []
     for task in tasks:
         span = evidence.range(task)
-        for name, window, sign in (
-            ("early", how.early_window, 1.0),
-            ("late", how.late_window, -1.0),
+        for when, window, ahead, behind in (
+            ("early", how.early_window, how.early, how.late),
+            ("late", how.late_window, how.late, how.early),
         ):
-            first = evidence.returns(task, how.early, window)
-            second = evidence.returns(task, how.late, window)
-            found = contrast([(sign, first), (-sign, second)])
-            findings.append(_superior(f"{task}, {name}", found, how.margin, span))
+            pair = [(1.0, evidence.returns(task, ahead, window))]
+            found = contrast([*pair, (-1.0, evidence.returns(task, behind, window))])
+            what = f"{_compared(task, ahead, [behind])}, {when}"
+            findings.append(_superior(what, found, how.margin, span))
     return findings
 
 
@@ -170,7 +184,8 @@ def learns(evidence: Evidence, tasks: Tasks, how: Gain) -> list[Finding]:
     for task in tasks:
         found, span = _gain(evidence, task, how)
         bound = how.margin * span
-        findings.append(_finding(task, found, span, found.above(bound), found.below(bound)))
+        what = _gained(task, how)
+        findings.append(_finding(what, found, span, found.above(bound), found.below(bound)))
     return findings
 
 
@@ -183,8 +198,13 @@ def fails(evidence: Evidence, tasks: Tasks, how: Gain) -> list[Finding]:
     for task in tasks:
         found, span = _gain(evidence, task, how)
         bound = how.margin * span
-        findings.append(_finding(task, found, span, found.below(bound), found.above(bound)))
+        what = _gained(task, how)
+        findings.append(_finding(what, found, span, found.below(bound), found.above(bound)))
     return findings
+
+
+def _gained(task: str, how: Gain) -> str:
+    return f"{task_name(task)}: {look(how.variant).name} against its random episodes"
 
 
 def _gain(evidence: Evidence, task: str, how: Gain) -> tuple[Contrast, float]:
@@ -202,30 +222,41 @@ def loses_less(evidence: Evidence, tasks: Tasks, how: Drop) -> list[Finding]:
     terms = [
         (sign, evidence.returns(task, variant, WHOLE)) for (variant, task), sign in signs.items()
     ]
-    what = f"{how.plain} to {how.changed}"
+    change = f"{task_name(how.plain)} to {task_name(how.changed)}"
+    what = f"{change}: {against(how.ours, [how.than])}"
     return [_superior(what, contrast(terms), how.margin, evidence.range(how.plain))]
 
 
 def shares(evidence: Evidence, tasks: Tasks, how: Shares) -> list[Finding]:
-    """On each task, does each condition on the share of free choices hold?
+    """On each task, does each condition on the share of tested episodes hold?
 
-    Student's test of the share over seeds against the bound. Episodes that were random or forced
-    are no choices.
+    Student's test of the share over seeds against the bound. Forced episodes count as what the test
+    chose; random ones, and those before there was a model to test, are not counted.
     """
     findings = []
     for task in tasks:
         for condition in how.conditions:
-            window = condition.window
-            chosen = evidence.choices(task, how.variant, condition.policy, window)
+            chosen = evidence.choices(task, how.variant, condition.policy, condition.window)
             found = contrast([(1.0, chosen)])
-            what = f"{task}, {condition.policy} at {100 * window[0]:.0f}-{window[1]:.0%}"
+            what = f"{task_name(task)}: {_bounded(condition)}"
             if condition.at_least is not None:
                 for_, against = found.above(condition.at_least), found.below(condition.at_least)
             else:
                 bound = float(condition.at_most or 0.0)
                 for_, against = found.below(bound), found.above(bound)
-            findings.append(_finding(what, found, 1.0, for_, against, unit="share of choices"))
+            findings.append(
+                _finding(what, found, 1.0, for_, against, unit="share of tested episodes")
+            )
     return findings
+
+
+def _bounded(condition: Condition) -> str:
+    low, high = condition.window
+    if condition.at_least is not None:
+        bound = f">{condition.at_least:.0%}"
+    else:
+        bound = f"<{condition.at_most:.0%}"
+    return f"{POLICIES[condition.policy]} {bound} at {100 * low:.0f}–{high:.0%}"
 
 
 def data_to_level(evidence: Evidence, tasks: Tasks, how: DataToLevel) -> list[Finding]:
@@ -236,29 +267,31 @@ def data_to_level(evidence: Evidence, tasks: Tasks, how: DataToLevel) -> list[Fi
     findings = []
     for task in tasks:
         value, drawn, num_seeds = evidence.data_ratios(task, how.ours, how.than, how.share)
-        p_for, p_against = _tail(drawn >= 1), _tail(drawn <= how.claimed)
+        p_for, p_against = _tail(drawn < 1), _tail(drawn > how.claimed)
         numbers = (value, *percentiles(drawn))
-        findings.append(Finding(task, *numbers, "ratio of data", p_for, p_against, num_seeds))
+        what = _compared(task, how.ours, [how.than])
+        findings.append(Finding(what, *numbers, "ratio of data", p_for, p_against, num_seeds))
     return findings
 
 
 def overhead(evidence: Evidence, tasks: Tasks, how: Overhead) -> list[Finding]:
     """On each task, how much slower may updates be before the saved data no longer pay (A.2.6)?
 
-    From resamples of the seeds. For: the factor is above 1. Against: it is below the claimed one.
+    From resamples of the seeds. For: the factor is at least the claimed one. Against: it is below.
     """
     findings = []
     for task in tasks:
         value, drawn, num_seeds = evidence.data_ratios(task, how.ours, how.than, how.share)
         factors = np.array([_factor(ratio, how, how.update_seconds) for ratio in drawn])
-        p_for, p_against = _tail(factors <= 1), _tail(factors >= how.claimed)
+        p_for, p_against = _tail(factors >= how.claimed), _tail(factors < how.claimed)
         numbers = (_factor(value, how, how.update_seconds), *percentiles(factors))
         # The other reading of the printed time: one update, of which an episode has many.
         per_update = _factor(value, how, how.update_seconds * how.updates_per_episode)
         findings.append(
             Finding(
-                *(task, *numbers, "factor", p_for, p_against, num_seeds),
-                also={"if_the_time_is_one_update_s": per_update},
+                *(_compared(task, how.ours, [how.than]), *numbers),
+                *("factor", p_for, p_against, num_seeds),
+                also={PER_UPDATE: per_update},
             )
         )
     return findings
@@ -268,11 +301,19 @@ def _factor(ratio: float, how: Overhead, update_seconds: float) -> float:
     return permissible_overhead(ratio, update_seconds, how.episode_seconds)
 
 
-def _tail(contrary: np.ndarray) -> float:
-    """Two-sided p-value from resamples, of which `contrary` says the opposite."""
-    if len(contrary) == 0:
+def _tail(agree: np.ndarray) -> float:
+    """Two-sided p-value from resamples, of which `agree` says which have it so.
+
+    A resample without a value (NaN compares as false) agrees with nothing, neither the claim nor
+    its contrary: it counts against whichever of them is asked for.
+    """
+    if len(agree) == 0:
         return float("nan")
-    return min(1.0, 2 * (int(contrary.sum()) + 1) / (len(contrary) + 1))
+    return min(1.0, 2 * (int((~agree).sum()) + 1) / (len(agree) + 1))
+
+
+def _compared(task: str, ours: str, than: Sequence[str]) -> str:
+    return f"{task_name(task)}: {against(ours, than)}"
 
 
 def _pair(

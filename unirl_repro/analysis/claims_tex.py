@@ -8,9 +8,11 @@ from unirl_repro.analysis.claims import (
     INCONCLUSIVE,
     NOT_DECIDABLE,
     NOT_SUPPORTED,
+    NOT_TESTED,
     PRINTED,
     SUPPORTED,
 )
+from unirl_repro.analysis.claims_tests import PER_UPDATE
 
 SHOWN = 2  # findings of a claim that the table shows; claims.json has all
 COUNTED = {
@@ -18,6 +20,7 @@ COUNTED = {
     "not_supported": NOT_SUPPORTED,
     "inconclusive": INCONCLUSIVE,
     "not_decidable": NOT_DECIDABLE,
+    "not_tested": NOT_TESTED,
 }
 SHORT_VERDICT = {NOT_DECIDABLE: "not decidable"}
 SHORT_PRINTED = {
@@ -26,7 +29,9 @@ SHORT_PRINTED = {
     PRINTED[INCONCLUSIVE]: "leave open",
 }
 CAPTION = r"Claims, verdicts and what they rest on. \regenerate{claims}"
-UNITS = {"normalised return": 2, "share of choices": 2, "ratio of data": 2, "factor": 1}  # decimals
+# Decimals of each unit.
+UNITS = {"normalised return": 2, "share of tested episodes": 2, "ratio of data": 2, "factor": 1}
+ALSO = {PER_UPDATE: "by the other reading"}  # numbers that decide nothing and are shown
 FIRST_TO_SHOW = (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)
 WIDTHS = (6.2, 2.2, 0.9, 5.3, 1.3)  # of the columns [cm]; the page has 17
 
@@ -123,7 +128,12 @@ def _number(number: Mapping[str, Any]) -> str:
     p_values = [number[key] for key in ("p_for_holm", "p_against_holm") if number[key] is not None]
     shown = f"{_value(number['effect'], decimals)} {interval}"
     p_value = f", {_p_value(min(p_values))}" if p_values else ""
-    return f"{latex.escape(number['what'])}: {shown}{p_value}"
+    also = "".join(
+        f"; {text} {_value(number['also'][key], decimals)}"
+        for key, text in ALSO.items()
+        if number.get("also", {}).get(key) is not None
+    )
+    return f"{latex.escape(number['what'])}: {shown}{p_value}{also}"
 
 
 def _float(value: float | str | None) -> float:
@@ -148,11 +158,16 @@ def _cost(cost: Mapping[str, Any]) -> str:
     return f"{rough}{latex.thousands(round(cost['core_hours']))}{more}"
 
 
+def _rule(claim: Mapping[str, Any]) -> str:
+    why = latex.escape(claim["why"])
+    if not claim["test"]:
+        return f"No test: {why}."
+    return rf"{latex.escape(claim['test'])} \emph{{Here:}} {why}."
+
+
 def _rules(found: Claims) -> str:
     lines = [
-        rf"\item[{latex.escape('`' + _short_id(claim) + '`')}] {latex.escape(claim['test'])} "
-        rf"\emph{{Here:}} {latex.escape(claim['why'])}."
-        for claim in found
+        rf"\item[{latex.escape('`' + _short_id(claim) + '`')}] {_rule(claim)}" for claim in found
     ]
     tight = r"\setlength{\itemsep}{1pt}\setlength{\parsep}{1pt}"
     return "\n".join([r"\begin{description}" + tight, *lines, r"\end{description}"])

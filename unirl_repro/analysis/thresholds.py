@@ -10,6 +10,10 @@ import pandas as pd
 from unirl_repro.analysis.curves import CONFIDENCE, on_grid
 from unirl_repro.analysis.statistics import NUM_RESAMPLES, Estimate
 
+# A verdict and a bootstrap interval need so many seeds of each sample: of three, one resample in
+# nine is a single seed's curve, and a spread of so few values may be none by chance.
+MIN_SEEDS = 4
+
 Curve = tuple[np.ndarray, np.ndarray]
 
 
@@ -116,7 +120,7 @@ def data_ratios(
         Of environment steps; infinite if `first` never gets there, NaN where there is no level.
     resampled : (R,) array of float
         The ratio in `NUM_RESAMPLES` resamples of the seeds of both, each with a level of its own
-        (deviation U18); empty below two seeds.
+        (deviation U18); NaN where a resample has no level; empty below `MIN_SEEDS`.
     """
     tables = [
         on_grid(curves, edges).pivot_table("return", "env_step", "seed").dropna().sort_index()
@@ -127,7 +131,7 @@ def data_ratios(
     steps = [table.index.to_numpy(float) for table in tables]
     returns = [table.to_numpy(float) for table in tables]  # [P, S]
     value = _ratio(steps, [r.mean(axis=1) for r in returns], share)
-    if np.isnan(value) or min(r.shape[1] for r in returns) < 2:
+    if np.isnan(value) or min(r.shape[1] for r in returns) < MIN_SEEDS:
         return value, np.array([])
     rng = np.random.default_rng(seed)
     drawn = [
@@ -140,7 +144,7 @@ def data_ratios(
 def data_ratio(
     first: pd.DataFrame, second: pd.DataFrame, edges: np.ndarray, share: float, seed: int = 0
 ) -> Estimate:
-    """`data_ratios` as an estimate with its percentile interval; NaN limits below two seeds."""
+    """`data_ratios` as an estimate with its percentile interval; NaN limits below `MIN_SEEDS`."""
     value, drawn = data_ratios(first, second, edges, share, seed)
     return Estimate(value, *percentiles(drawn))
 
