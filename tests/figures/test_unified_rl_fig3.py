@@ -1,11 +1,13 @@
 """unified_rl Figure 3 on small frames."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.lines import Line2D
 
 from tests.figures.unified_runs import acted, learning_study, study
 from unirl_repro.analysis.frames import RecordedRun
-from unirl_repro.figures._fractions import CHOSEN, MODEL_FREE
+from unirl_repro.figures._fractions import CHOSEN, MODEL_FREE, mean_of_known
 from unirl_repro.figures.unified_rl_fig3 import TASKS, data, figure
 
 STUDY = "unified_rl_fig3"
@@ -143,3 +145,16 @@ def test_task_without_a_panel_is_refused():
     frame, status = study(STUDY, [RecordedRun(acted("rsm"))], seeds=[0])
     with pytest.raises(ValueError, match="Figure 3 has no panel for 'ant-1000'"):
         data(frame.assign(task="ant-1000"), status)
+
+
+def test_edge_that_rounding_moved_into_an_episode_is_no_point():
+    known = pd.Series([np.nan, 1.0])
+    points = mean_of_known(acted("us"), known, np.array([0.0, 200 + 1e-9, 400.0]), 0.0)
+    assert list(points["env_step"]) == [400]
+
+
+def test_unified_rl_is_drawn_in_front_and_whole_at_the_end():
+    frame, status = study(STUDY, [RecordedRun(acted("rsm"))], seeds=[0])
+    line = panel(figure(frame, status), "hopper-200").lines[0]
+    assert not line.get_clip_on()
+    assert line.get_zorder() > Line2D([], []).get_zorder()
