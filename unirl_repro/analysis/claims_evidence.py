@@ -204,8 +204,8 @@ def share_spread(counts: np.ndarray, numbers: np.ndarray) -> float:
     Examples
     --------
     >>> spread = share_spread(np.array([10, 10, 10, 10]), np.array([10, 10, 10, 10]))
-    >>> round(40 * spread / np.sqrt(4), 2)  # in episodes
-    0.95
+    >>> round(float(40 * spread / np.sqrt(4)), 2)  # in episodes
+    0.96
     """
     total = numbers.sum()
     share = (counts.sum() + 1) / (total + 2)
