@@ -21,6 +21,7 @@ from unirl_repro.campaign.site import Site
 from unirl_repro.config import load_config
 from unirl_repro.deviations import DEVIATIONS
 from unirl_repro.envs.tasks import TASKS
+from unirl_repro.hyperparameters import MBRLParameters
 
 PAPER = Path(__file__).parents[1] / "paper"
 FIGURE, TABLE = "unified_rl_fig2", "unified_rl_table1"
@@ -211,6 +212,7 @@ def test_the_model_based_settings_of_scale_quick_are_stated():
     sizes = ("model_hidden", "hidden", "critic_hidden")  # R2 has them
     settings = {v for name, v in quick["mbrl"].items() if name not in sizes}
     printed = load_config(PAPER.parent / "config.yaml").parameters("cartpole-200", "mbrl", "paper")
+    assert isinstance(printed, MBRLParameters)
     expected = settings | set(quick["unified"].values()) | {printed.prior_strength}
     said = re.findall(r"(?<!U)\b\d+(?:\.\d+)?", DEVIATIONS["R3"].text)
     assert {float(number) for number in said} == expected

@@ -80,7 +80,7 @@ def world(claim: Claim, outcome: str) -> World:
 def with_gain(found: World, claim: Claim, gain: float) -> World:
     """The world, with so much gained by the variant whose failure the claim takes for granted."""
     assert claim.given is not None
-    failing = parameters(claim.given).variant
+    failing = getattr(parameters(claim.given), "variant")  # noqa: B009  each condition has one
 
     def level(task, variant, time):
         return gain * _started(time) if variant == failing else found.level(task, variant, time)
@@ -194,6 +194,7 @@ def _shares(how: Shares, outcome: str) -> World:
             inside = (time > c.window[0]) & (time <= c.window[1])
             upper = c.at_most is not None if c.policy == "mbrl" else c.at_least is not None
             bound = c.at_least if c.at_most is None else c.at_most
+            assert bound is not None
             bound = bound if c.policy == "mbrl" else 1 - bound
             side = high if upper else low
             side[inside] = bound

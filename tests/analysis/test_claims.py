@@ -105,6 +105,7 @@ def test_a_claim_without_a_test_says_what_it_would_need(name):
 @pytest.mark.parametrize("name", TESTED)
 def test_a_rule_names_each_parameter_that_a_number_hangs_on(name):
     rule = REGISTER[name].test
+    assert rule is not None
     sentence(rule, CONSTANTS)
     bounds = [key for key in ("margin", "share", "claimed", "window") if key in rule.parameters]
     for key in (*bounds, "significance"):
@@ -258,9 +259,10 @@ def test_performing_well_has_another_reading_that_the_printed_numbers_refute():
     assert rows["SAC on its worst task"] == pytest.approx(0.44, abs=5e-3)
     assert rows["MBRL on its worst task"] == pytest.approx(0.33, abs=5e-3)
     # The sentence of its rule says so.
+    assert claim.test is not None
     others = {"ours": "unified", "than": claim.test.parameters["than"], "margin": 0.05}
-    other = claim.test.model_copy(update={"name": "no_worse", "parameters": others, "rule": ""})
-    other = planned(claim.model_copy(update={"test": other}))
+    rule = claim.test.model_copy(update={"name": "no_worse", "parameters": others, "rule": ""})
+    other = planned(claim.model_copy(update={"test": rule}))
     found = decided(name, other, world(other, SUPPORTED))
     wrong = [n for n in found["printed_numbers"] if n["verdict"] == NOT_SUPPORTED]
     assert [n["what"][:6] for n in wrong] == ["Walker"]

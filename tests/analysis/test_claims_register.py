@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from unirl_repro.deviations import DEVIATIONS
 ROOT = Path(__file__).parents[2]
 CONFIG = load_config(ROOT / "config.yaml")
 REGISTER = load_register(CONFIG, ROOT / "paper" / "claims.yaml")
-CLAIM = {
+CLAIM: dict[str, Any] = {
     "document": "unified_rl",
     "where": "Table 1",
     "claim": "Better on Ant.",
@@ -60,7 +61,10 @@ def removed(*path):
 
 
 PARAMETERS = ("test", "parameters")
-GIVEN = {"name": "fails", "parameters": {"variant": "mbrl", "margin": 0.1, "window": [0.9, 1.0]}}
+GIVEN: dict[str, Any] = {
+    "name": "fails",
+    "parameters": {"variant": "mbrl", "margin": 0.1, "window": [0.9, 1.0]},
+}
 MISTAKES = [
     (changed("x", "wehre"), "claims.ours.wehre is not a key here. Allowed: absent, claim,"),
     (removed("where"), "claims.ours.where is missing. Add it."),

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,13 @@ def test_marks_show_recorded_and_short_runs_and_what_a_cost_leaves_out(found):
 
 def test_what_is_not_measured_has_dashes(found):
     name = "unified_rl_clipping_helps"
-    free = {"runs": 0, "core_hours": 0.0, "gpu_hours": 0.0, "speed": None, "without": []}
+    free: dict[str, Any] = {
+        "runs": 0,
+        "core_hours": 0.0,
+        "gpu_hours": 0.0,
+        "speed": None,
+        "without": [],
+    }
     assert row(found, name, cost=free)[1:] == ["not tested", "--", "--", "--"]
 
 

@@ -18,11 +18,14 @@ from unirl_repro.campaign.archive import ArchiveError
 from unirl_repro.config import load_config, resolve_parameters
 from unirl_repro.files import sha256
 from unirl_repro.fingerprint import identity_hash, spec_hash
+from unirl_repro.hyperparameters import SACParameters
 from unirl_repro.loop import Trainer
 
 ROOT = Path(__file__).parents[2]
 CONFIG = load_config(ROOT / "config.yaml")
 SPEC = engine.small_spec(task="halfcheetah-100", random_steps=50, budget=300, evaluate_every=200)
+assert isinstance(SPEC.parameters, SACParameters)
+SAC = SPEC.parameters
 PLACE = Path("halfcheetah-100", "sac", "seed0")
 
 
@@ -295,10 +298,10 @@ def test_a_recorded_run_matches_no_other_spec(recorded, other):
 
 
 def test_a_parameter_that_was_added_since_counts_with_its_default(recorded):
-    spec = replace(SPEC, parameters=replace(SPEC.parameters, log_std_max=2.0))
+    spec = replace(SPEC, parameters=replace(SAC, log_std_max=2.0))
     edit_record(recorded / PLACE, lambda r: r["spec"]["parameters"].pop("log_std_max"))
     assert archive.matching(spec, recorded) == recorded / PLACE
-    other = replace(SPEC, parameters=replace(SPEC.parameters, log_std_max=1.0))
+    other = replace(SPEC, parameters=replace(SAC, log_std_max=1.0))
     assert archive.matching(other, recorded) is None
 
 
