@@ -22,12 +22,12 @@ report-paper: setup  ## the paper-scale report from recorded and finished runs, 
 smoke: setup  ## kick the tyres: each algorithm and each task once, figures and tables (3 min)
 	@snakemake -c2 smoke figures tables --config scale=smoke
 
-test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (9 min)
+test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (15 min)
 	pytest -n 2 --dist loadfile -m "not full"
 	@$(MAKE) --no-print-directory smoke
 	@snakemake -n --quiet rules --profile slurm
 
-test-full: setup  ## the long campaigns: 200 kills each, paper sizes, recorded runs repeated, faults on a cluster, the container (16 min more)
+test-full: setup  ## the long campaigns: 200 kills each, paper sizes, recorded runs repeated, faults on a cluster, the container (25 min more)
 	pytest -n 2 --dist loadgroup -m full
 
 campaign: setup  ## every fault that a cluster has, on a real one-node SLURM; CAMPAIGN_JOBS=500 for a long one (8 min)
