@@ -151,9 +151,7 @@ class ClusterCheckout(Checkout):
         rules = "workflow/rules/train.smk"
         checkout.write(rules, (ROOT / rules).read_text())
         checkout.write("Snakefile", (ROOT / "Snakefile").read_text() + OFTEN)
-        (folder / "bin" / "latexmk").unlink()
-        for section in ("switching", "robustness", "overhead", "settings"):  # of other studies
-            checkout.edit("paper/main.tex", f"\\input{{sections/unified_rl_{section}}}\n", "")
+        checkout.use_latex()
         (folder / "slurm").symlink_to("profiles/slurm")
         for name in ("requirements.lock", "containers/unirl.def"):
             checkout.write(name, (ROOT / name).read_text())

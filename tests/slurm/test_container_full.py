@@ -39,7 +39,8 @@ def checkout(tmp_path_factory):
     for name in ("containers/unirl.def", "requirements.lock"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    shutil.rmtree(folder / "bin")  # LaTeX is the image's own
+    checkout.use_latex()  # the image's own
+    shutil.rmtree(folder / "bin")
     (folder / "slurm").symlink_to("profiles/slurm")
     checkout.write("profiles/slurm/site.yaml", SITE)
     checkout.write(".gitignore", "results\n.snakemake\n__pycache__\n*.sif\nlogs\n")

@@ -156,6 +156,12 @@ class Checkout:
         checkout.call(sys.executable, "-m", "unirl_repro", "schema")
         return checkout
 
+    def use_latex(self) -> None:
+        """LaTeX itself, for the report without the sections of studies that are not here."""
+        (self.folder / "bin" / "latexmk").unlink()
+        for section in ("switching", "robustness", "overhead", "settings"):
+            self.edit("paper/main.tex", f"\\input{{sections/unified_rl_{section}}}\n", "")
+
     def copy(self, folder: Path) -> "Checkout":
         """Another one in the same state; times of files are kept."""
         shutil.copytree(self.folder, folder, symlinks=True)
