@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import unirl_repro.run
 from unirl_repro.checkpoint import BusyError, DamagedError
 from unirl_repro.config import RunSpec, resolve_parameters
 from unirl_repro.envs.tasks import TASKS
@@ -148,6 +149,25 @@ def saved_steps(checkpoints: Path) -> list[int]:
 def results(folder: Path) -> dict[str, bytes]:
     """The bytes of a run's curve and metrics."""
     return {name: (folder / name).read_bytes() for name in ("curve.parquet", "metrics.parquet")}
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def parameters(folder: Path) -> str:
+    """Hash of all that a finished run has learnt."""
+    return manifest(folder)["hashes"]["parameters"]
+
+
+def assert_same_run(folder: Path, undisturbed: Path) -> None:
+    assert results(folder) == results(undisturbed)
+    assert parameters(folder) == parameters(undisturbed)
+
+
+def save_often() -> None:
+    """As often as asked, however large a share of the time it takes on a slow disk."""
+    unirl_repro.run.SAVE_SHARE = 1.0
 
 
 def _attempt(

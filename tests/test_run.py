@@ -4,7 +4,6 @@ import errno
 import itertools
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -16,8 +15,18 @@ import pytest
 import torch
 
 import unirl_repro.run
-from tests.engine import SMALL, Attempt, edit_manifest, results, run, saved_steps, small_spec
-from unirl_repro.campaign.conditions import why_not_compiled
+from tests.engine import (
+    Attempt,
+    assert_same_run,
+    edit_manifest,
+    manifest,
+    parameters,
+    results,
+    run,
+    save_often,
+    saved_steps,
+    small_spec,
+)
 from unirl_repro.checkpoint import Store
 from unirl_repro.config import RunSpec
 from unirl_repro.fingerprint import fingerprint
@@ -25,14 +34,6 @@ from unirl_repro.run import DeviceError, Options, train
 from unirl_repro.stopping import Stop
 
 ALL = pytest.mark.parametrize("variant", ["sac", "sac_rlpd", "mbrl", "unified"])
-
-
-def manifest(folder: Path) -> dict:
-    return json.loads((folder / "run.json").read_text())
-
-
-def parameters(folder: Path) -> str:
-    return manifest(folder)["hashes"]["parameters"]
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +52,6 @@ def whole(tmp_path_factory):
     return folder
 
 
-def assert_same_run(folder: Path, undisturbed: Path) -> None:
-    assert results(folder) == results(undisturbed)
-    assert parameters(folder) == parameters(undisturbed)
-
-
 @ALL
 def test_the_same_spec_twice_gives_the_same_bytes(variant, tmp_path):
     for name in ("one", "two"):
@@ -70,96 +66,6 @@ def test_another_seed_gives_another_run(tmp_path):
     curves = [pd.read_parquet(tmp_path / str(seed) / "curve.parquet") for seed in (0, 1)]
     assert not (curves[0]["return"] == curves[1]["return"]).any()
     assert parameters(tmp_path / "0") != parameters(tmp_path / "1")
-
-
-@pytest.mark.parametrize(
-    ("variant", "kills"), [("sac", 20), ("sac_rlpd", 20), ("mbrl", 3), ("unified", 3)]
-)
-def test_killed_again_and_again_it_ends_as_if_undisturbed(variant, kills, tmp_path, whole):
-    spec = _spec_to_kill(variant, kills)
-    _kill_campaign(spec, tmp_path, whole(spec), kills)
-
-
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    ("variant", "kills"), [("sac", 200), ("sac_rlpd", 200), ("mbrl", 20), ("unified", 20)]
-)
-def test_killed_many_times_it_ends_as_if_undisturbed(variant, kills, tmp_path, whole):
-    spec = _spec_to_kill(variant, kills)
-    _kill_campaign(spec, tmp_path, whole(spec), kills)
-
-
-def _spec_to_kill(variant: str, kills: int) -> RunSpec:
-    """400 steps a kill; in short episodes where each begins with long updates, then runs in a burst."""
-    task = "dclaw_turn_fixed-40" if variant in ("mbrl", "unified") else "cartpole-200"
-    return small_spec(variant, task, budget=400 * kills)
-
-
-def _save_often() -> None:
-    """As often as asked, however large a share of the time it takes on a slow disk."""
-    unirl_repro.run.SAVE_SHARE = 1.0
-
-
-def _kill_campaign(spec: RunSpec, folder: Path, undisturbed: Path, kills: int) -> None:
-    """Kill at random moments, each after fresh checkpoints and real updates; then let it finish.
-
-    Moments are counted in environment steps, so that a busy machine changes nothing: each attempt
-    gets up to 1 / kills of the budget done, and dies some random steps after a checkpoint.
-    """
-    random_steps = random.Random(0)
-    executed, checkpoint = 0, 0
-    share = spec.budget // (kills + 1)
-    for _ in range(kills):
-        attempt = Attempt(spec, folder / "killed", checkpoint_every=0.25, prepare=_save_often)
-        # Where updates come before an episode its steps come in a burst: leave room for those.
-        further = checkpoint + random_steps.randrange(1, share // 2)
-        enough = max(further, SMALL["random_steps"] + 1)
-        delay = random_steps.randrange(share // 5)
-
-        def now(attempt=attempt, before=checkpoint, enough=enough, delay=delay) -> bool:
-            saved = [step for step in saved_steps(attempt.checkpoints) if step >= enough]
-            reached = before + attempt.steps
-            return bool(saved) and reached >= saved[0] + delay and reached < saved[-1] + share // 4
-
-        assert attempt.until(now), f"it could not be killed in time: {attempt.wait()}"
-        attempt.signal(signal.SIGKILL)
-        outcome = attempt.wait()
-        assert outcome.code == -signal.SIGKILL
-        executed += outcome.steps
-        checkpoint = saved_steps(attempt.checkpoints)[-1]
-    last = run(spec, folder / "killed", checkpoint_every=0.05)
-    assert last.code == 0, last.error
-    executed += last.steps
-    segments = manifest(folder / "killed")["segments"]
-    assert len(segments) == kills + 1
-    for before, after in itertools.pairwise(segments):
-        assert before["reason"] == "killed"
-        assert after["start_step"] == before["stop_step"] > 0
-    assert executed <= 1.3 * spec.budget, f"{executed} steps for a budget of {spec.budget}"
-    assert_same_run(folder / "killed", undisturbed)
-
-
-@pytest.mark.full
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("compiled", [False, True])
-def test_at_paper_sizes_a_killed_run_ends_as_if_undisturbed(compiled, tmp_path, whole):
-    """Other kernels than those of small networks, and other code where it is compiled."""
-    if compiled and (reason := why_not_compiled()):
-        pytest.skip(reason)
-    sizes = {"hidden": [256, 256], "batch_size": 256, "random_steps": 200}
-    spec = small_spec("sac_rlpd", task="hopper-200", budget=1000, compiled=compiled, **sizes)
-    attempt = Attempt(spec, tmp_path / "killed", checkpoint_every=0.05, prepare=_save_often)
-
-    def past_updates() -> bool:
-        return max(saved_steps(attempt.checkpoints), default=0) > 600
-
-    assert attempt.until(past_updates, seconds=200), attempt.wait()
-    attempt.signal(signal.SIGKILL)
-    assert attempt.wait().code == -signal.SIGKILL
-    assert Attempt(spec, tmp_path / "killed").wait(200).code == 0
-    assert manifest(tmp_path / "killed")["segments"][-1]["start_step"] > 600
-    assert_same_run(tmp_path / "killed", whole(spec))
 
 
 def test_an_attempt_lost_before_its_first_checkpoint_is_in_the_manifest(tmp_path):
@@ -178,7 +84,7 @@ def test_an_attempt_lost_before_its_first_checkpoint_is_in_the_manifest(tmp_path
 
 def _interrupted(spec: RunSpec, folder: Path, at_least: int = 300) -> Path:
     """A run killed between two checkpoints, with two of them whole; its checkpoint directory."""
-    attempt = Attempt(spec, folder, checkpoint_every=0.05, prepare=_save_often)
+    attempt = Attempt(spec, folder, checkpoint_every=0.05, prepare=save_often)
 
     def frozen_between_two_saves() -> bool:
         if len(saved_steps(attempt.checkpoints)) != 2 or attempt.steps <= at_least:
