@@ -12,13 +12,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cluster, engine, mbrl_speed, sac_speed
+from benchmarks import cluster, engine, mbrl_speed, sac_speed, tabular_speed
 from benchmarks.measure import Entry
 from unirl_repro.files import write_json
 
 MEASUREMENTS: tuple[Callable[[], list[Entry]], ...] = (
     sac_speed.measurements,
     mbrl_speed.measurements,
+    tabular_speed.measurements,
     engine.measurements,
     cluster.measurements,
 )

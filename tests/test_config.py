@@ -222,7 +222,23 @@ EXPLAINED = [
         changed(("scales", "smoke", "budgets"), {"hopper-200": 5}),
         "scales.smoke: has both episodes and budgets. Allowed: one of them. Remove the other.",
     ),
-    (changed(("budgets", "mnm"), {}), "a key of budgets is 'mnm'. Allowed: unified_rl."),
+    (
+        changed(("studies", "mnm_fig2", "tasks"), ["ant-100"]),
+        "studies.mnm_fig2: is tabular and has tasks. Allowed: studies without runs have none.",
+    ),
+    (
+        changed(("studies", "unified_rl_fig2", "tabular"), True),
+        "studies.unified_rl_fig2: is tabular and has tasks, variants.",
+    ),
+    (
+        removed("studies", "unified_rl_fig2", "variants"),
+        "studies.unified_rl_fig2: has no variants. A study names the runs that it selects;",
+    ),
+    (
+        changed(("scales", "quick", "studies", "mnm_fig2"), {}),
+        "a key of scales.quick.studies is 'mnm_fig2'. Allowed: unified_rl_budget,",
+    ),
+    (changed(("budgets", "usbpo"), {}), "a key of budgets is 'usbpo'. Allowed: mnm, unified_rl."),
     (removed("scales", "quick", "compiled"), "scales.quick.compiled is missing. Add it."),
     (removed("scales", "smoke"), "scales.smoke is missing. Add it."),
     (removed("studies", "unified_rl_fig2", "kind"), f"{FIG2}.kind is missing. Add it."),
@@ -273,7 +289,7 @@ def test_two_mistakes_make_two_lines():
             "studies.unified_rl_table1",
         ),
         ("    kind: figure", "    kind: figure", "studies.unified_rl_fig2.kind"),
-        ("    seeds: 1", "    seeds: 1", "scales.smoke.seeds"),
+        ("    seeds: 1\n    episodes", "    seeds: 1", "scales.smoke.seeds"),
         ("      layer_norm: true", "      layer_norm: false", "sac_rlpd.parameters.layer_norm"),
         ("  paper:\n    compiled", "  quick: {}", "scales.quick"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from tests.analysis import claim_frames
 from tests.analysis.frame_maker import make_study
 from tests.figures.unified_runs import learning_study
+from tests.tabular_frames import study_of
 from unirl_repro import figures, report, tables
 from unirl_repro.analysis import claims_tex
 from unirl_repro.analysis.claims_register import load_register
@@ -52,6 +53,8 @@ def write_manifests(folder, *manifests):
 
 def synthetic(study, content):
     """Frame and status: of FIGURE and TABLE one seed missing, one task archived, one cut short."""
+    if content.tabular:
+        return study_of(study)
     if study in (FIGURE, TABLE):
         return make_study(
             study, missing=MISSING, archive=("cartpole-200",), shorter=("dclaw_turn_fixed-40",)
@@ -256,6 +259,7 @@ def test_prose_types_no_number():
     # What is not a result: identifiers, the paper's own numbering, how seeds are shown, lengths.
     harmless = [
         *(
+            r"\\begin\{equation\*\}[\s\S]*?\\end\{equation\*\}",
             r"%.*",
             r"\\[a-zA-Z]+(\[[^]]*\])?(\{[^}]*\})?",
             r"\$[^$]*\$",
@@ -263,7 +267,7 @@ def test_prose_types_no_number():
             r"``.*?''",
         ),
         *(
-            r"(Figure|Table|Section)~\d",
+            r"(Figure|Table|Section|Eq\.)~\d+[ab]?",
             r"[\d.]+pt",
             r"0\.96",
             r">0\b",

@@ -138,10 +138,29 @@ def aggregate(study: StudyOption, scale: ScaleOption, partial: PartialOption = F
 
     with messages(collect.UnfinishedError):
         config, places = load_config(CONFIG), places_of(scale, partial)
-        check_choice("study", study, config.studies, "command line")
+        named = [name for name, content in config.studies.items() if not content.tabular]
+        check_choice("study", study, named, "command line")
         status = collect.aggregate(config, study, places)
     finished, planned = len(status["finished"]), len(status["planned"])
     typer.echo(f"{study}: {finished} of {planned} runs: {places.frame(study)}")
+
+
+@app.command()
+def tabular(study: StudyOption, scale: ScaleOption, partial: PartialOption = False) -> None:
+    """Compute a study without runs, exactly or by sampling finite MDPs, and write its frame.
+
+    Example: unirl-repro tabular --study mnm_fig3 --scale quick
+    """
+    use_one_thread()
+    from unirl_repro.campaign.tabular import compute
+    from unirl_repro.config import check_choice, load_config
+
+    with messages(ValueError):
+        config, places = load_config(CONFIG), places_of(scale, partial)
+        named = [name for name, content in config.studies.items() if content.tabular]
+        check_choice("study", study, named, "command line")
+        status = compute(config, study, places)
+    typer.echo(f"{study}: computed with {status['seeds']} seeds: {places.frame(study)}")
 
 
 @app.command()

@@ -160,17 +160,33 @@ class Part(_Model):
 
 
 class Study(_Model):
-    """One figure's or table's experiment: a selection of runs."""
+    """One figure's or table's experiment: a selection of runs, or an exact one without runs."""
 
     document: DocumentName
     kind: Literal["figure", "table"]
     place: str  # "Figure 2"
     title: str
-    tasks: Tasks
-    variants: VariantNames
+    tabular: bool = False  # computed by unirl_repro/tabular/<study>.py, at its full size always
+    tasks: Tasks = []
+    variants: VariantNames = []
     seeds: SeedChoice = 5
     metrics: Annotated[list[Name], Distinct] = []  # of its runs, beside their curves
     besides: list[Part] = []  # a scale that takes a part of the study takes none of these
+
+    @model_validator(mode="after")
+    def _check_selection(self) -> "Study":
+        named = [k for k in ("tasks", "variants", "metrics", "besides") if getattr(self, k)]
+        if self.tabular and named:
+            raise ValueError(
+                f"is tabular and has {', '.join(named)}. Allowed: studies without runs have none"
+            )
+        lacking = [key for key in ("tasks", "variants") if not getattr(self, key)]
+        if not self.tabular and lacking:
+            raise ValueError(
+                f"has no {' and no '.join(lacking)}. A study names the runs that it selects; one "
+                "without runs says tabular: true"
+            )
+        return self
 
 
 class Selection(_Model):
@@ -297,8 +313,14 @@ class Config(_Model):
             for task, variant, seed in keys
         ]
 
+    def tabular_seeds(self, study: str, scale: str) -> int:
+        """How many seeds a tabular study has at a scale, which takes no part of it away."""
+        return len(_seed_list(self.settings(scale).seeds or self.studies[study].seeds))
+
     def _parts(self, study: str, scale: str) -> list[Part]:
         settings, whole = self.settings(scale), self.studies[study]
+        if whole.tabular:
+            return []
         if settings.studies is None:
             parts = [Part(tasks=whole.tasks, variants=whole.variants, seeds=whole.seeds)]
             parts += whole.besides
@@ -493,8 +515,9 @@ def _check_references(config: Config, file: str) -> None:
         if scale not in config.scales:
             raise ConfigError(f"{file}: scales.{scale} is missing. Add it.")
         settings = config.settings(scale)
+        with_runs = [name for name, study in config.studies.items() if not study.tabular]
         for study in settings.studies or {}:
-            check_choice(f"a key of scales.{scale}.studies", study, config.studies, file)
+            check_choice(f"a key of scales.{scale}.studies", study, with_runs, file)
         for algorithm, values in settings.parameters.items():
             _check_entries(algorithm, values, f"scales.{scale}.parameters.{algorithm}")
         config.runs(scale)

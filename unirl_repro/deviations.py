@@ -355,6 +355,102 @@ DEVIATIONS: dict[str, Deviation] = {
         "worse than the best by the margin, the printed rows would refute that Unified RL does on all "
         "tasks (Walker).",
     ),
+    # --- M: Mismatched no More
+    "M1": Deviation(
+        "VMBPO",
+        "mnm describes the VMBPO of its tabular experiments as its own method without the logarithm "
+        "of the reward; so do we: reward r and the log ratio, q ~ p e^V. Chow et al. also tilt the "
+        "policy. As r takes the place of (1 - gamma) log r, the reward's scale changes with it; a "
+        "second variant (MnM without log) leaves out the logarithm alone, (1 - gamma) r.",
+    ),
+    "M2": Deviation(
+        "Damped best responses",
+        "Where parts answer one another exactly, each iteration keeps half of the old policy and of the "
+        "old model, as the published notebook does. Policies are evaluated by a linear solve, where it "
+        "iterates to 1e-6, and we stop when neither policy nor model would move; the notebook asks "
+        "the model alone, which in a world without noise never moves. Objectives and returns are of "
+        "one policy each, where the notebook mixes the greedy policy with the values of the damped one.",
+    ),
+    "M3": Deviation(
+        "Learnt model and classifier",
+        "The notebook learns neither: its model is p e^V from the true p. Our learnt form has a table "
+        "of logits for each, over the successors that are possible, which are known. Before each "
+        "iteration both take 10 gradient steps, of Eq. 4 (step size 2) and Eq. 9 (step size 1), "
+        "expectations over the model's successors being exact; a real trajectory of 200 steps comes "
+        "every 10 iterations. mnm gives none of these numbers.",
+    ),
+    "M4": Deviation(
+        "Step sizes of much-visited pairs",
+        "In the notebook each sampled step moves its value by 0.01/200 of its error in every later "
+        "iteration, so that a pair with more than 40,000 samples would diverge. We let no pair move by "
+        "more than the whole of its mean error.",
+    ),
+    "M5": Deviation(
+        "A coarse model",
+        "Following the notebook, the model of Figure 2b predicts displacements, the mean over the cells "
+        "of a 3 x 3 block, walls among them. What would leave the grid stays at its edge; what would "
+        "enter a wall does so. The classifier term is clipped at 5, the value at which the notebook "
+        "clips it.",
+    ),
+    "M6": Deviation(
+        "A coarse classifier",
+        "The text says that the capacity of the classifier is limited too; the notebook's is exact. We "
+        "run the exact one and two that are limited, each Bayes-optimal for what it sees: block, action "
+        "and displacement; or block, action and next cell, averaged over the cells without a wall.",
+    ),
+    "M7": Deviation(
+        "Solved",
+        "mnm says that MnM solves the task more quickly, not what solves means. We count iterations "
+        "until the greedy policy's exact return is at 90% of the optimal one for the first time; a run "
+        "that never is there counts with all its iterations.",
+    ),
+    "M8": Deviation(
+        "Transfer of dynamics",
+        "Figure 13 is in an appendix that our copy lacks. We take the model that MnM ends with on the "
+        "task of Figure 2a and train on it, as it is, for three other goals: three cells from the "
+        "source's, in the lower right corner, and straight below the start; beside it the real dynamics, "
+        "both with the raw reward and with its logarithm, and MnM from the start.",
+    ),
+    "M20": Deviation(
+        "The discount in Eq. 9",
+        "Eq. 9 has V where Eq. 6 and 7 lead to gamma V. Its maximiser p e^V is the exact model step of "
+        "another bound, in which the log ratio has one more discount, which holds as well and is never "
+        "below Eq. 2; that of Eq. 2 is p e^(gamma V). Algorithms use Eq. 9 as printed, as the notebook "
+        "does.",
+    ),
+    "M21": Deviation(
+        "The factor in Eq. 5",
+        "Eq. 5 drops the factor (1 - gamma) and the constant of Eq. 3. The constant changes no policy; the "
+        "factor does, and the return of Eq. 5's reward is no bound. We use Eq. 3's factor, as the "
+        "notebook does.",
+    ),
+    "M22": Deviation(
+        "The tight bound",
+        "Appendix A with Eq. 10 is missing from our copy. The notebook computes the bound for a Markov "
+        "model and the best horizon distribution; we do so too, and for dynamics that know how many "
+        "steps are left, and for dynamics that decide on the way when to stop, which is the most general "
+        "form.",
+    ),
+    "M23": Deviation(
+        "The bounds of others",
+        "For Table 1 the bound of Luo et al. is the return under the model less a Lipschitz constant "
+        "times the mean distance of real and predicted next states under a reference policy, for "
+        "policies near it; that of Kearns and Singh is the simulation lemma, by the largest error of "
+        "any state and action.",
+    ),
+    "M24": Deviation(
+        "Random worlds",
+        "Sizes of the random MDPs on which bounds are compared: six states, three actions, sparse "
+        "dynamics, one initial state, rewards over two orders of magnitude, discount 0.9; four states and "
+        "two actions for Table 1.",
+    ),
+    "M25": Deviation(
+        "What a row of Table 1 means",
+        "mnm does not define its rows. Holds globally: no violation in random and adversarial worlds, "
+        "models and policies. Efficient: the samples for a given error grow by less than the root of the "
+        "number of states. Unified objective: the authors' own updates of model and policy never lower "
+        "the bound. Tight: at the best model and policy it equals what it bounds, to 1e-9.",
+    ),
     # --- P: the report
     "P1": Deviation(
         "Published values in Figure 2",

@@ -5,6 +5,7 @@ training needs.
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -40,6 +41,7 @@ SCALE_MEANING = {
     "print no training lengths.",
 }
 REPORT_PACKAGES = ("numpy", "pandas", "scipy", "statsmodels", "rliable", "matplotlib", "seaborn")
+ROUNDING = 1e-9
 LATEX_PACKAGES = "latexmk texlive-latex-recommended texlive-science lmodern"
 
 
@@ -72,6 +74,9 @@ def write_macros(
         ``\ShortRuns`` says how far runs went that stopped before their budget.
     figures : sequence of Path
         figures/<study>.csv of each figure; ``\<Study>Thirds`` is a table of its curves in numbers.
+        Of a tabular study ``\<Study><Panel><Name><Variant>`` is a number that has no place, its mean
+        over seeds, with ``Smallest`` and ``Largest`` behind it; and with ``Last`` the last of those
+        that iterations have.
     """
     macros = {
         "Scale": escape(scale),
@@ -87,8 +92,13 @@ def write_macros(
         macros |= _status_macros(status)
     for path in tables:
         macros |= _table_macros(path.stem, pd.read_csv(path))
+    tabular = [status["study"] for status in read if "seeds" in status]
     for path in figures:
-        macros[macro_name(path.stem, "thirds")] = thirds_tex(pd.read_csv(path))
+        drawn = pd.read_csv(path)
+        if path.stem in tabular:
+            macros |= _tabular_macros(path.stem, drawn)
+        else:
+            macros[macro_name(path.stem, "thirds")] = thirds_tex(drawn)
     lines = [newcommand(name, content) for name, content in macros.items()]
     _write(out, lines)
 
@@ -160,6 +170,27 @@ def _table_macros(study: str, rows: pd.DataFrame) -> dict[str, str]:
     return macros
 
 
+def _tabular_macros(study: str, rows: pd.DataFrame) -> dict[str, str]:
+    macros: dict[str, str] = {}
+    for (panel, name, variant), group in rows[rows["row"] < 0].groupby(
+        ["panel", "name", "variant"], sort=False
+    ):
+        last = group.sort_values("iteration").iloc[-1]
+        place = (str(panel), str(name), str(variant))
+        words = (study, *place, "last" if last["iteration"] >= 0 else "")
+        for column, suffix in (("mean", ""), ("smallest", "smallest"), ("largest", "largest")):
+            macros[macro_name(*words, suffix)] = _significant(last[column])
+    return macros
+
+
+def _significant(value: float) -> str:
+    """Four digits; what is rounding of an exact zero is zero."""
+    if abs(value) < ROUNDING:
+        return "$0$"
+    decimals = max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"${value:.{min(decimals, 4)}f}$"
+
+
 def _formatted(statistic: str, value: float) -> str:
     if pd.isna(value):
         return latex.DASH
@@ -215,7 +246,7 @@ def write_what_ran(statuses: Sequence[Path], out: Path) -> None:
     body = [
         [
             escape(f"`{status['study']}`"),
-            f"{len(status['finished'])} of {len(status['planned'])}",
+            _runs_cell(status),
             str(len(status["archive"])),
             str(len(status["other_code"])),
             _short_cell(status),
@@ -229,6 +260,12 @@ def write_what_ran(statuses: Sequence[Path], out: Path) -> None:
     lines += [_mixed_line(status) for status in read if _mixed(status)]
     table = [r"\begin{center}", latex.tabular("lrrrrrr", head, body), r"\end{center}"]
     _write(out, table + ([r"\noindent " + " ".join(lines)] if lines else []))
+
+
+def _runs_cell(status: Status) -> str:
+    if "seeds" in status:
+        return f"none; {_count(status['seeds'], 'seed')}"
+    return f"{len(status['finished'])} of {len(status['planned'])}"
 
 
 def _short_cell(status: Status) -> str:

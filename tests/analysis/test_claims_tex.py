@@ -55,7 +55,14 @@ def test_a_row_has_verdict_seeds_numbers_and_cost(found):
     name = "unified_rl_beats_both_on_four"
     number = {
         **{"what": "ant-100", "unit": "normalised return", "num_seeds": 5, "verdict": SUPPORTED},
-        **{"effect": 0.123, "low": 0.1, "high": 0.146, "p_for_holm": 0.0123, "p_against_holm": 1.0},
+        **{
+            "exact": False,
+            "effect": 0.123,
+            "low": 0.1,
+            "high": 0.146,
+            "p_for_holm": 0.0123,
+            "p_against_holm": 1.0,
+        },
     }
     worse = number | {
         "what": "hopper-200",

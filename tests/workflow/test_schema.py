@@ -27,7 +27,10 @@ def test_the_snakefile_is_a_table_of_contents():
     ("changed", "told"),
     [
         ({"scal": "quick"}, "scal is not a key here"),
-        ({"documents": {"unified_rl": {"title": "x", "citation": "y"}}}, "documents was changed"),
+        (
+            {"documents": {d: {"title": "x", "citation": "y"} for d in ("unified_rl", "mnm")}},
+            "documents was changed",
+        ),
     ],
 )
 def test_only_the_scale_may_differ_from_the_file(changed, told):

@@ -28,7 +28,9 @@ from unirl_repro.analysis.claims_register import (
     parameters,
     sentence,
 )
-from unirl_repro.analysis.claims_tests import TESTS
+from unirl_repro.analysis.claims_tabular import TESTS as TABULAR_TESTS
+from unirl_repro.analysis.claims_tabular import Computed
+from unirl_repro.analysis.claims_tests import TESTS as RUN_TESTS
 from unirl_repro.analysis.frames import Status
 from unirl_repro.analysis.statistics import SIGNIFICANCE, holm
 from unirl_repro.analysis.style import look, task_name
@@ -49,6 +51,7 @@ DECIDING = "paper"  # the scale whose sizes and budgets are the papers'
 MAJORITY = ("better_mostly",)  # tests whose findings decide by majority; else by all
 RUN = ("task", "variant", "seed")
 
+TESTS = RUN_TESTS | TABULAR_TESTS
 Frames = Mapping[str, pd.DataFrame]
 Statuses = Mapping[str, Status]
 
@@ -109,7 +112,7 @@ def evaluate(
     rule = claim.test
     return {
         "id": name,
-        **claim.model_dump(include={"document", "where", "claim", "absent"}),
+        **claim.model_dump(include={"document", "where", "claim", "absent", "computed"}),
         "test": sentence(rule, CONSTANTS, called) if rule else "",
         "rule": {"name": rule.name, "parameters": rule.parameters} if rule else None,
         "verdict": found.verdict,
@@ -141,9 +144,9 @@ def conclude(findings: Sequence[Finding], *, majority: bool = False) -> Verdict:
     Verdict
         By p-values that are Holm-corrected over the findings, those for and those against the
         claim each as a family of their own (deviation U17). A finding with both below
-        `SIGNIFICANCE` is against; one with fewer than `MIN_SEEDS` seeds is open.
+        `SIGNIFICANCE` is against; one with fewer than `MIN_SEEDS` seeds is open, unless exact.
     """
-    enough = [finding.num_seeds >= MIN_SEEDS for finding in findings]
+    enough = [finding.exact or finding.num_seeds >= MIN_SEEDS for finding in findings]
     p_for = holm(np.where(enough, [finding.p_for for finding in findings], np.nan))
     p_against = holm(np.where(enough, [finding.p_against for finding in findings], np.nan))
     numbers = [
@@ -211,7 +214,9 @@ def _untested(claim: Claim) -> str:
 
 
 def _undecidable(claim: Claim, statuses: Statuses, scale: str) -> str:
-    """Why no runs of this scale can decide it; nothing if they can."""
+    """Why no runs of this scale can decide it; nothing if they can, or if it needs none."""
+    if claim.computed:
+        return ""
     if scale != DECIDING:
         return f"sizes and budgets of scale {scale} are far below the paper's"
     for selection in claim.runs:
@@ -226,6 +231,8 @@ def _undecidable(claim: Claim, statuses: Statuses, scale: str) -> str:
 def _too_short(claim: Claim, there: Mapping[str, Any]) -> str:
     """Whether runs end before the part of training that the claim is about; nothing if they do not."""
     assert claim.test is not None
+    if claim.computed:
+        return ""
     tests: list[Rule | Given] = [test for test in (claim.test, claim.given) if test is not None]
     end = max(_end(parameters(test).model_dump()) for test in tests)
     shares = [run["reached"] for run in there["short"] if run["reached"] < end]
@@ -254,7 +261,7 @@ def _missing(there: Mapping[str, Any]) -> str:
     return f"{len(names)} of {there['planned']} runs missing ({told})"
 
 
-def _test(claim: Claim, evidence: Runs | Printed) -> Verdict:
+def _test(claim: Claim, evidence: Runs | Printed | Computed) -> Verdict:
     """The findings' verdict, if what the claim takes for granted is so; else it is open."""
     assert claim.test is not None
     found = _concluded(claim.test, claim.tasks, evidence)
@@ -269,13 +276,19 @@ def _test(claim: Claim, evidence: Runs | Printed) -> Verdict:
     return Verdict(INCONCLUSIVE, f"{why}; {found.why}", numbers)
 
 
-def _concluded(test: Rule | Given, tasks: Sequence[str], evidence: Runs | Printed) -> Verdict:
+def _concluded(
+    test: Rule | Given, tasks: Sequence[str], evidence: Runs | Printed | Computed
+) -> Verdict:
     findings = TESTS[test.name](evidence, tasks, parameters(test))
     return conclude(findings, majority=test.name in MAJORITY)
 
 
-def _evidence(claim: Claim, frames: Frames, statuses: Statuses, published: pd.DataFrame) -> Runs:
-    """The claim's runs, each once, though several studies may hold it."""
+def _evidence(
+    claim: Claim, frames: Frames, statuses: Statuses, published: pd.DataFrame
+) -> Runs | Computed:
+    """The claim's runs, each once, though several studies may hold it; or what was computed."""
+    if claim.computed:
+        return Computed({study: frames[study] for study in claim.computed})
     parts: list[pd.DataFrame] = []
     budget: dict[str, int] = {}
     for selection in claim.runs:
@@ -294,7 +307,7 @@ def _evidence(claim: Claim, frames: Frames, statuses: Statuses, published: pd.Da
 
 def _printed(claim: Claim, published: pd.DataFrame) -> Verdict | None:
     """What the printed numbers say; None where they do not hold what the test needs."""
-    if claim.test is None:
+    if claim.test is None or claim.computed:
         return None
     found = _test(claim, Printed(published))
     return None if any(n["num_seeds"] == 0 for n in found.numbers) else found

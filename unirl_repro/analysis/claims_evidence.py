@@ -38,12 +38,15 @@ class Finding:
         The estimate and its interval, in `unit`.
     unit : str
         "normalised return" (a share of the range of the task's published rows), "share of
-        tested episodes", "ratio of data" or "factor".
+        tested episodes", "ratio of data" or "factor"; in tabular worlds "return", "nats", "share",
+        "iterations" or "number".
     p_for, p_against : float
         Two-sided p-values against the hypotheses that the claim fails here, and that it holds
         here; NaN with fewer than two seeds, or where no spread is known.
     num_seeds : int
         Of the smallest sample in it.
+    exact : bool
+        Whether it was computed without sampling, so that no number of seeds is needed.
     also : dict of str to float
         Numbers that decide nothing.
     """
@@ -56,6 +59,7 @@ class Finding:
     p_for: float
     p_against: float
     num_seeds: int
+    exact: bool = False
     also: dict[str, float] = field(default_factory=dict)
 
 

@@ -155,7 +155,59 @@ class Overhead(_Model):
     episode_seconds: PositiveFloat
 
 
+Unit = Literal["return", "nats", "share", "iterations", "number"]
+
+
+class Within(_Model):
+    """A number of each of some variants of a tabular study, on one side of a bound."""
+
+    study: Name
+    panel: Name
+    name: Name
+    of: Annotated[list[str], Field(min_length=1)]
+    at_least: float | None = None
+    at_most: float | None = None
+    unit: Unit = "number"
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Within":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("has both or neither of at_least and at_most. Allowed: one of them")
+        return self
+
+
+class Ordered(_Model):
+    """A number of one variant of a tabular study, at least that of another wherever both stand."""
+
+    study: Name
+    panel: Name
+    name: Name
+    upper: str
+    lower: str
+    by: float = 0.0
+    unit: Unit = "number"
+
+
+class Ahead(_Model):
+    """A number of one variant of a tabular study, over seeds, better than those of others.
+
+    With `no_worse` it need not be better, and may be worse by less than the margin.
+    """
+
+    study: Name
+    panel: Name
+    name: Name
+    first: str
+    than: Annotated[list[str], Field(min_length=1)]
+    lower_is_better: bool = False
+    no_worse: bool = False
+    margin: PositiveFloat
+    unit: Unit = "number"
+
+
+TABULAR: dict[str, type[_Model]] = {"within": Within, "ordered": Ordered, "ahead": Ahead}
 PARAMETERS: dict[str, type[_Model]] = {
+    **TABULAR,
     "better": Comparison,
     "no_worse": Comparison,
     "equal": Comparison,
@@ -205,6 +257,8 @@ class Claim(_Model):
         The document, the place in it, and what it says, in our words.
     runs : list of Selection
         Runs of this project that decide it; none where it cannot be tested.
+    computed : list of str
+        In place of runs, the tabular studies that decide it.
     absent : list of str
         Algorithms that it needs and config.yaml does not have.
     test : Rule, optional
@@ -218,7 +272,8 @@ class Claim(_Model):
     document: DocumentName
     where: str
     claim: str
-    runs: list[Selection]
+    runs: list[Selection] = []
+    computed: list[Name] = []
     absent: list[PUBLISHED_ONLY] = []
     test: Rule | None = None
     given: Given | None = None
@@ -228,8 +283,8 @@ class Claim(_Model):
     def _test_or_why_not(self) -> "Claim":
         if (self.test is None) == (self.untestable is None):
             raise ValueError("has both or neither of test and untestable. Allowed: one of them")
-        if self.test is not None and not self.runs:
-            raise ValueError("has a test and no runs. Say which runs it needs")
+        if self.test is not None and bool(self.runs) == bool(self.computed):
+            raise ValueError("has both or neither of runs and computed. Allowed: one of them")
         if self.test is None and self.given is not None:
             raise ValueError("has a condition (given) and no test. Remove it, or add the test")
         return self
@@ -279,6 +334,7 @@ def load_register(config: Config, path: Path = REGISTER) -> dict[str, Claim]:
         ) from error
     for name, claim in claims.items():
         _check_runs(config, claim, f"claims.{name}", path.name)
+        _check_computed(config, claim, f"claims.{name}", path.name)
         if claim.test is not None:
             _check_rule(claim, claim.test, f"claims.{name}.test", path.name)
         if claim.given is not None:
@@ -288,8 +344,9 @@ def load_register(config: Config, path: Path = REGISTER) -> dict[str, Claim]:
 
 def studies(register: Mapping[str, Claim]) -> list[str]:
     """The studies whose frames the claims need."""
-    named = (s.study for claim in register.values() for s in claim.runs if s.study)
-    return list(dict.fromkeys(named))
+    claims = register.values()
+    named = [s.study for claim in claims for s in claim.runs if s.study]
+    return list(dict.fromkeys([*named, *(s for claim in claims for s in claim.computed)]))
 
 
 def parameters(rule: Rule | Given) -> _Model:
@@ -305,7 +362,7 @@ def sentence(
     `called` gives what a reader calls the variant, task or policy of a parameter.
     """
     values = parameters(rule).model_dump()
-    for key, value in values.items():
+    for key, value in values.items() if rule.name not in TABULAR else ():
         if key in NAMING and isinstance(value, str):
             values[key] = called(key, value)
         elif key in NAMING and value is not None:
@@ -340,6 +397,16 @@ def _check_runs(config: Config, claim: Claim, place: str, file: str) -> None:
             )
 
 
+def _check_computed(config: Config, claim: Claim, place: str, file: str) -> None:
+    names = [
+        name
+        for name, study in config.studies.items()
+        if study.tabular and study.document == claim.document
+    ]
+    for i, study in enumerate(claim.computed):
+        check_choice(f"{place}.computed[{i}]", study, names, file)
+
+
 def _check_study(
     config: Config, document: str, selection: Selection, place: str, file: str
 ) -> None:
@@ -372,7 +439,8 @@ def _check_rule(claim: Claim, rule: Rule, place: str, file: str) -> None:
 
 
 def _check_test(claim: Claim, rule: Rule | Given, place: str, file: str) -> None:
-    check_choice(f"{place}.name", rule.name, PARAMETERS, file)
+    allowed = TABULAR if claim.computed else set(PARAMETERS) - set(TABULAR)
+    check_choice(f"{place}.name", rule.name, allowed, file)
     kind = PARAMETERS[rule.name]
     try:
         checked = kind.model_validate(rule.parameters)
@@ -380,6 +448,9 @@ def _check_test(claim: Claim, rule: Rule | Given, place: str, file: str) -> None
         here = f"{place}.parameters"
         text = explain(error, file, rule.parameters, kind.model_json_schema(), here)
         raise ConfigError(text) from error
+    if isinstance(checked, Within | Ordered | Ahead):
+        check_choice(f"{place}.parameters.study", checked.study, claim.computed, file)
+        return
     for key, variant in _named_variants(checked):
         check_choice(f"{place}.parameters.{key}", variant, claim.variants, file)
     for key in ("plain", "changed"):

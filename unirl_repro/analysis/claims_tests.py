@@ -342,7 +342,8 @@ def _finding(
 ) -> Finding:
     low, high = found.interval
     numbers = (found.effect / span, low / span, high / span)
-    return Finding(what, *numbers, unit, p_for, p_against, found.num_seeds, also or {})
+    p_values = (p_for, p_against, found.num_seeds)
+    return Finding(what, *numbers, unit, *p_values, also=also or {})
 
 
 TESTS: dict[str, Callable[..., list[Finding]]] = {

@@ -31,6 +31,7 @@ SHORT_PRINTED = {
 CAPTION = r"Claims, verdicts and what they rest on. \regenerate{claims}"
 # Decimals of each unit.
 UNITS = {"normalised return": 2, "share of tested episodes": 2, "ratio of data": 2, "factor": 1}
+UNITS |= {"return": 1, "nats": 4, "share": 3, "iterations": 0, "number": 4}  # of tabular worlds
 ALSO = {PER_UPDATE: "by the other reading"}  # numbers that decide nothing and are shown
 FIRST_TO_SHOW = (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)
 WIDTHS = (6.2, 2.2, 0.9, 5.3, 1.3)  # of the columns [cm]; the page has 17
@@ -91,7 +92,7 @@ def _cells(claim: Mapping[str, Any]) -> list[str]:
         rf"{latex.escape(verdict)}{beside}",
         _seeds(claim),
         _numbers(claim),
-        _cost(claim["cost"]),
+        latex.escape("<0.1") if claim["computed"] else _cost(claim["cost"]),
     ]
 
 
@@ -102,7 +103,9 @@ def _short_id(claim: Mapping[str, Any]) -> str:
 def _seeds(claim: Mapping[str, Any]) -> str:
     """Seeds of the smallest and the largest sample, and marks as in the other tables."""
     runs = claim["runs"]
-    if not runs["planned"]:
+    if claim["computed"] and all(number["exact"] for number in claim["numbers"]):
+        return "exact"
+    if not runs["planned"] and not claim["computed"]:
         return latex.DASH
     counts = sorted({number["num_seeds"] for number in claim["numbers"]})
     shown = (
@@ -124,6 +127,8 @@ def _numbers(claim: Mapping[str, Any]) -> str:
 
 def _number(number: Mapping[str, Any]) -> str:
     decimals = UNITS[number["unit"]]
+    if number["exact"]:
+        return f"{latex.escape(number['what'])}: {_value(number['effect'], decimals)}"
     interval = latex.interval(_float(number["low"]), _float(number["high"]), decimals)
     p_values = [number[key] for key in ("p_for_holm", "p_against_holm") if number[key] is not None]
     shown = f"{_value(number['effect'], decimals)} {interval}"

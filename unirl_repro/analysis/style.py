@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from unirl_repro.envs.tasks import TASKS  # a page of names: imports no environment
 
 TEXT_WIDTH = 6.69  # inches; the report's, so that a figure's 8 points are 8 points in print
-_PALETTE = [mpl.colors.to_hex(colour) for colour in sns.color_palette("colorblind")]
+PALETTE = [mpl.colors.to_hex(colour) for colour in sns.color_palette("colorblind")]
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Look:
 # The paper's own three stay far apart under either kind of red-green blindness.
 LOOKS = {
     "unified": Look("Unified RL", "#000000", "*"),
-    "sac_rlpd": Look("SAC", _PALETTE[0], "o"),
-    "mbrl": Look("MBRL", _PALETTE[1], "s"),
-    "max(mbrl,sac_rlpd)": Look("max(MBRL,SAC)", _PALETTE[3], "1"),
-    "alm": Look("ALM", _PALETTE[4], "D"),
-    "ddpg": Look("DDPG", _PALETTE[5], "v"),
-    "svg": Look("SVG", _PALETTE[6], "P"),
-    "td3": Look("TD3", _PALETTE[7], "^"),
-    "hl": Look("HL", _PALETTE[2], "X"),
-    "ppo": Look("PPO", _PALETTE[9], "p"),
+    "sac_rlpd": Look("SAC", PALETTE[0], "o"),
+    "mbrl": Look("MBRL", PALETTE[1], "s"),
+    "max(mbrl,sac_rlpd)": Look("max(MBRL,SAC)", PALETTE[3], "1"),
+    "alm": Look("ALM", PALETTE[4], "D"),
+    "ddpg": Look("DDPG", PALETTE[5], "v"),
+    "svg": Look("SVG", PALETTE[6], "P"),
+    "td3": Look("TD3", PALETTE[7], "^"),
+    "hl": Look("HL", PALETTE[2], "X"),
+    "ppo": Look("PPO", PALETTE[9], "p"),
     "sac": Look("SAC (as published)", "#023e8a", "h"),
 }
 
@@ -117,7 +117,7 @@ def panels(count: int, columns: int = 3, panel_height: float = 2.0) -> tuple[Fig
     for spare in axes[count:]:
         spare.remove()
     for ax in axes[:count]:
-        _dress(ax)
+        dress(ax)
     return fig, axes[:count]
 
 
@@ -133,13 +133,13 @@ def panels_with_strips(
         spare.remove()
     for panel, strip in pairs[:count]:
         panel.sharex(strip)
-        _dress(panel)
-        _dress(strip)
+        dress(panel)
+        dress(strip)
         panel.tick_params(labelbottom=False)
     return fig, pairs[:count]
 
 
-def _dress(ax: Axes) -> None:
+def dress(ax: Axes) -> None:
     sns.despine(ax=ax)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.xaxis.set_major_locator(MaxNLocator(4))

@@ -1,4 +1,7 @@
-# Curves -> one tidy frame a study, complete or from whatever is finished.
+# Curves -> one tidy frame a study, complete or from whatever is finished. Those without runs have a
+# rule of their own.
+
+FROM_RUNS = "|".join(study for study in CONFIG.studies if study not in TABULAR)
 
 
 rule aggregate:
@@ -12,6 +15,8 @@ rule aggregate:
         status="results/{scale}/frames/{study}.json",
     log:
         "results/{scale}/logs/aggregate_{study}.txt",
+    wildcard_constraints:
+        study=FROM_RUNS,
     localrule: True
     resources:
         runtime=10,
@@ -39,6 +44,8 @@ use rule aggregate as aggregate_partial with:
         status="results/{scale}/partial/frames/{study}.json",
     log:
         "results/{scale}/partial/logs/aggregate_{study}.txt",
+    wildcard_constraints:
+        study=FROM_RUNS,
     params:
         plan=study_plan,
         settings=lambda w: settings_hash(CONFIG, w.study, w.scale),

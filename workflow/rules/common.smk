@@ -47,6 +47,7 @@ FIGURES = [
     study for study, content in CONFIG.studies.items() if content.kind == "figure"
 ]
 TABLES = [study for study, content in CONFIG.studies.items() if content.kind == "table"]
+TABULAR = [study for study, content in CONFIG.studies.items() if content.tabular]
 CLAIMED = claims_register.studies(claims_register.load_register(CONFIG))
 PUBLISHED = glob("resources/reference/*.csv")
 

@@ -1,0 +1,154 @@
+"""Claims that tabular studies decide: each comes out as its numbers are, made so by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unirl_repro.analysis.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, evaluate
+from unirl_repro.analysis.claims_register import Ahead, Ordered, Within, load_register, parameters
+from unirl_repro.analysis.claims_tabular import PLACE
+from unirl_repro.analysis.claims_tex import tex
+from unirl_repro.config import ConfigError, load_config
+
+ROOT = Path(__file__).parents[2]
+CONFIG = load_config(ROOT / "config.yaml")
+REGISTER = load_register(CONFIG, ROOT / "paper" / "claims.yaml")
+CLAIMS = {name: claim for name, claim in REGISTER.items() if claim.computed}
+OVER_SEEDS = [n for n, c in CLAIMS.items() if c.test is not None and c.test.name == "ahead"]
+STEPS = np.linspace(-1, 1, 10)  # of the seeds, around their mean
+
+
+def frame(how, values):
+    """The numbers of each variant, at as many seeds."""
+    rows = [
+        {"panel": how.panel, "name": how.name, "variant": variant, "value": value}
+        | dict.fromkeys(PLACE, -1)
+        | {"seed": seed}
+        for variant, numbers in values.items()
+        for seed, value in enumerate(numbers)
+    ]
+    return pd.DataFrame(rows)
+
+
+def numbers_for(how: Any, outcome):
+    """Numbers of all variants of a test at which it must come out so."""
+    holds = outcome == SUPPORTED
+    match how:
+        case Within(at_most=None, at_least=float(bound)):
+            # One that fails is enough.
+            good, bad = [bound + 0.1], [bound - 0.1]
+            return {v: good if holds or v != how.of[-1] else bad for v in how.of}
+        case Within(at_most=float(bound)):
+            return {v: [bound + (-0.1 if holds else 0.1)] for v in how.of}
+        case Ordered():
+            lower = [1.0, 2.0, 3.0]
+            upper = [x + how.by + 0.1 for x in lower]
+            return {how.lower: lower, how.upper: upper if holds else [*upper[:2], 2.9]}
+        case Ahead():
+            scale = how.margin
+            spread = 30 * scale if outcome == INCONCLUSIVE else 0.1 * scale
+            gain = {SUPPORTED: 2.0, NOT_SUPPORTED: -2.0, INCONCLUSIVE: 0.0}[outcome] * scale
+            sign = -1 if how.lower_is_better else 1
+            others = dict.fromkeys(how.than, 5 + spread * STEPS)
+            return others | {how.first: 5 + sign * gain + spread * STEPS}
+
+
+def parameters_of(name) -> Any:
+    """Its test's parameters."""
+    test = CLAIMS[name].test
+    assert test is not None
+    return parameters(test)
+
+
+def decided(name, outcome):
+    claim, how = CLAIMS[name], parameters_of(name)
+    frames = {how.study: frame(how, numbers_for(how, outcome))}
+    frames |= {study: pd.DataFrame() for study in claim.computed if study != how.study}
+    return evaluate(name, claim, frames, {}, pd.DataFrame(), "quick")
+
+
+@pytest.mark.parametrize("outcome", [SUPPORTED, NOT_SUPPORTED])
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_is_decided_as_its_numbers_are(name, outcome):
+    found = decided(name, outcome)
+    assert found["verdict"] == outcome, found["numbers"]
+    assert found["test"]
+    assert "{" not in found["test"]
+
+
+@pytest.mark.parametrize("name", OVER_SEEDS)
+def test_seeds_that_spread_widely_leave_it_open(name):
+    assert decided(name, INCONCLUSIVE)["verdict"] == INCONCLUSIVE
+
+
+@pytest.mark.parametrize("name", OVER_SEEDS)
+def test_one_seed_decides_nothing(name):
+    claim, how = CLAIMS[name], parameters_of(name)
+    values = {variant: numbers[:1] for variant, numbers in numbers_for(how, SUPPORTED).items()}
+    found = evaluate(name, claim, {how.study: frame(how, values)}, {}, pd.DataFrame(), "smoke")
+    assert found["verdict"] == INCONCLUSIVE
+    assert "for lack of 4 seeds" in found["why"]
+
+
+def test_an_advantage_below_the_margin_that_is_significant_is_one():
+    how = Ahead(study="s", panel="p", name="n", first="a", than=["b"], margin=1.0)
+    name = "mnm_optimism_helps"
+    claim = CLAIMS[name].model_copy(update={"computed": ["s"]})
+    assert claim.test is not None
+    test = claim.test.model_copy(update={"parameters": how.model_dump(), "rule": "so"})
+    small = {"a": 0.5 + 0.01 * STEPS, "b": 0.01 * STEPS}
+    claim = claim.model_copy(update={"test": test})
+    found = evaluate(name, claim, {"s": frame(how, small)}, {}, pd.DataFrame(), "quick")
+    assert found["verdict"] == SUPPORTED
+
+
+def test_a_number_that_no_study_computes_is_named():
+    name = "mnm_points_to_goal"
+    how = parameters_of(name)
+    other = frame(how, {"mnm": [1.0]}).assign(panel="elsewhere")
+    with pytest.raises(ValueError, match="has no number 'share_towards_goal' of 'mnm' in panel"):
+        evaluate(name, CLAIMS[name], {how.study: other}, {}, pd.DataFrame(), "quick")
+
+
+def test_rows_of_the_table_say_exact_or_how_many_seeds():
+    cost: dict[str, Any] = {
+        "runs": 0,
+        "core_hours": 0.0,
+        "gpu_hours": 0.0,
+        "speed": None,
+        "without": [],
+    }
+    found = [
+        decided(name, SUPPORTED) | {"cost": cost, "provisional": []}
+        for name in ("mnm_lower_bound", "mnm_faster")
+    ]
+    exact, sampled = (
+        line.split(" & ") for line in tex(found).splitlines() if line.startswith(r"\texttt")
+    )
+    assert exact[2] == "exact"
+    assert sampled[2] == "10"
+    assert "least log return less eq2: $0.1000$" in exact[3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("computed: [mnm_fig13]", "computed: [mnm_fig3]", "parameters.study is 'mnm_fig13'."),
+        (
+            "computed: [mnm_fig13]",
+            "computed: [unified_rl_fig2]",
+            "computed[0] is 'unified_rl_fig2'.",
+        ),
+        ("name: ordered", "name: better", "test.name is 'better'. Allowed: ahead, ordered, within"),
+        ("panel: risk", "panle: risk", "panle is not a key here."),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(old, new, message, tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text((ROOT / "paper" / "claims.yaml").read_text().replace(old, new))
+    with pytest.raises(ConfigError) as told:
+        load_register(CONFIG, path)
+    assert message in str(told.value)

@@ -1,0 +1,1 @@
+"""Exact finite MDPs and the tabular algorithms of "Mismatched no More"."""
