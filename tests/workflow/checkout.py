@@ -159,8 +159,11 @@ class Checkout:
     def use_latex(self) -> None:
         """LaTeX itself, for the report without the sections of studies that are not here."""
         (self.folder / "bin" / "latexmk").unlink()
-        for section in ("switching", "robustness", "overhead", "settings"):
-            self.edit("paper/main.tex", f"\\input{{sections/unified_rl_{section}}}\n", "")
+        unified_rl = (
+            f"unified_rl_{part}" for part in ("switching", "robustness", "overhead", "settings")
+        )
+        for section in (*unified_rl, "mnm"):
+            self.edit("paper/main.tex", f"\\input{{sections/{section}}}\n", "")
 
     def copy(self, folder: Path) -> "Checkout":
         """Another one in the same state; times of files are kept."""
