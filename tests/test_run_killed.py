@@ -50,7 +50,7 @@ def test_killed_many_times_it_ends_as_if_undisturbed(variant, kills, tmp_path):
 def _spec_to_kill(variant: str, kills: int) -> RunSpec:
     """Model-based parts learn from short episodes here, so that there are many rounds of updates."""
     task = "dclaw_turn_fixed-40" if variant in ("mbrl", "unified") else "cartpole-200"
-    return small_spec(variant, task, budget=STEPS_A_KILL * kills)
+    return small_spec(variant, task, budget=STEPS_A_KILL * kills, evaluate_every=2_000)
 
 
 def _kill_campaign(spec: RunSpec, folder: Path, kills: int) -> None:
