@@ -13,7 +13,7 @@ help:  ## this list
 setup:  ## .venv from requirements.lock; a second call does nothing (1 min)
 	@scripts/setup.sh
 
-reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (8 min on 2 cores)
+reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (10 min on 2 cores)
 	@scripts/report.sh quick paper
 
 report-paper: setup  ## the paper-scale report from recorded and finished runs, trains nothing (minutes)
@@ -27,7 +27,7 @@ test: setup  ## unit, property, parity and resume tests, a smoke run, the cluste
 	@$(MAKE) --no-print-directory smoke
 	@snakemake -n --quiet rules --profile slurm
 
-test-full: setup  ## the long campaigns: 200 kills each, paper sizes, recorded runs repeated, faults on a cluster, the container (25 min more)
+test-full: setup  ## the long campaigns: 200 kills each, paper sizes, recorded runs repeated, faults on a cluster, the container (35 min more)
 	pytest -n 2 --dist loadgroup -m full
 
 campaign: setup  ## every fault that a cluster has, on a real one-node SLURM; CAMPAIGN_JOBS=500 for a long one (8 min)
