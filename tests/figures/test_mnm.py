@@ -9,6 +9,7 @@ from unirl_repro.figures import mnm_fig2, mnm_fig3, mnm_fig13, mnm_tight_bound, 
 from unirl_repro.figures._tabular import over_seeds
 from unirl_repro.tabular import mnm_fig3 as experiment
 from unirl_repro.tabular.frame import COLUMNS, frame, numbers
+from unirl_repro.tabular.worlds import obstacle_grid, stochastic_grid
 
 STUDIES = ("mnm_fig2", "mnm_fig3", "mnm_fig13", "mnm_tight_bound")
 
@@ -67,6 +68,17 @@ def test_learning_curves_are_drawn_with_their_deviation_and_the_optimum():
     dotted = [heights(line)[0] for line in returns.lines if line.get_linestyle() == ":"]
     assert dotted == [2.5]
     assert returns.get_legend_handles_labels()[1] == ["MnM", "Q-learning"]
+
+
+def test_maps_are_those_of_the_worlds():
+    worlds = {"dynamics": stochastic_grid((10.0, 1.0)), "paths": obstacle_grid()}
+    for panel, grid in worlds.items():
+        size, rows, columns = mnm_fig2.WALLS[panel]
+        drawn = np.zeros((size, size), bool)
+        drawn[np.ix_(list(rows), list(columns))] = True
+        assert np.array_equal(drawn, grid.walls)
+        assert mnm_fig2.GOALS[panel] == grid.goal
+    assert worlds["dynamics"].moves == mnm_fig2.MOVES
 
 
 def test_successes_stand_beside_the_paths():

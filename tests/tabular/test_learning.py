@@ -42,6 +42,9 @@ def test_the_exact_answer_is_the_tilted_model_and_its_cost():
         expected = tilted_model(MDP, value.max(-1), 1.0)
         assert np.allclose(SUCCESSORS.dense(model), expected)
         assert np.allclose(reward, task[0] - log_ratio_cost(MDP, expected))
+    without, rewards = Exact(SUCCESSORS, task, classifier=False).respond(values)
+    assert np.array_equal(without, models)
+    assert np.array_equal(rewards, task)
 
 
 def test_updates_are_those_of_a_loop_over_all_samples():
