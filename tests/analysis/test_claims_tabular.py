@@ -21,14 +21,14 @@ OVER_SEEDS = [n for n, c in CLAIMS.items() if c.test is not None and c.test.name
 STEPS = np.linspace(-1, 1, 10)  # of the seeds, around their mean
 
 
-def frame(how, values):
-    """The numbers of each variant, at as many seeds."""
+def frame(how, values, over_seeds=False):
+    """The numbers of each variant, at as many seeds; exact ones at as many iterations."""
     rows = [
         {"panel": how.panel, "name": how.name, "variant": variant, "value": value}
         | dict.fromkeys(PLACE, -1)
-        | {"seed": seed}
+        | {"seed" if isinstance(how, Ahead) or over_seeds else "iteration": place}
         for variant, numbers in values.items()
-        for seed, value in enumerate(numbers)
+        for place, value in enumerate(numbers)
     ]
     return pd.DataFrame(rows)
 
@@ -91,6 +91,15 @@ def test_one_seed_decides_nothing(name):
     found = evaluate(name, claim, {how.study: frame(how, values)}, {}, pd.DataFrame(), "smoke")
     assert found["verdict"] == INCONCLUSIVE
     assert "for lack of 4 seeds" in found["why"]
+
+
+@pytest.mark.parametrize(("seeds", "verdict"), [(3, INCONCLUSIVE), (4, NOT_SUPPORTED)])
+def test_a_number_that_holds_for_all_seeds_needs_enough_of_them(seeds, verdict):
+    name = "mnm_faster_by_optimism"
+    how = parameters_of(name)
+    solved = frame(how, {"q_learning_log": [0.0] * (seeds - 1) + [1.0]}, over_seeds=True)
+    found = evaluate(name, CLAIMS[name], {how.study: solved}, {}, pd.DataFrame(), "quick")
+    assert (found["verdict"], found["numbers"][0]["num_seeds"]) == (verdict, seeds)
 
 
 def test_an_advantage_below_the_margin_that_is_significant_is_one():

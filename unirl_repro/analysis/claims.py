@@ -144,9 +144,11 @@ def conclude(findings: Sequence[Finding], *, majority: bool = False) -> Verdict:
     Verdict
         By p-values that are Holm-corrected over the findings, those for and those against the
         claim each as a family of their own (deviation U17). A finding with both below
-        `SIGNIFICANCE` is against; one with fewer than `MIN_SEEDS` seeds is open, unless exact.
+        `SIGNIFICANCE` is against; one with fewer than `MIN_SEEDS` seeds is open, unless it is
+        exact and has none.
     """
-    enough = [finding.exact or finding.num_seeds >= MIN_SEEDS for finding in findings]
+    certain = [finding.exact and finding.num_seeds == 0 for finding in findings]
+    enough = [c or f.num_seeds >= MIN_SEEDS for c, f in zip(certain, findings, strict=True)]
     p_for = holm(np.where(enough, [finding.p_for for finding in findings], np.nan))
     p_against = holm(np.where(enough, [finding.p_against for finding in findings], np.nan))
     numbers = [

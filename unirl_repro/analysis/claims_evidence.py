@@ -46,7 +46,8 @@ class Finding:
     num_seeds : int
         Of the smallest sample in it.
     exact : bool
-        Whether it was computed without sampling, so that no number of seeds is needed.
+        Whether it holds or does not, without a p-value: for all seeds, or, where it is not random
+        and `num_seeds` is 0, once and for all.
     also : dict of str to float
         Numbers that decide nothing.
     """

@@ -52,7 +52,8 @@ def within(evidence: Computed, tasks: Sequence[str], how: Within) -> list[Findin
         else:
             assert how.at_most is not None
             worst, margin = values.max(), how.at_most - values.max()
-        findings.append(_exact(f"{_words(how.name)}, {_words(variant)}", worst, margin, how.unit))
+        what = f"{_words(how.name)}, {_words(variant)}"
+        findings.append(_exact(what, worst, margin, how.unit, _num_seeds(values)))
     return findings
 
 
@@ -62,7 +63,7 @@ def ordered(evidence: Computed, tasks: Sequence[str], how: Ordered) -> list[Find
     lower = evidence.numbers(how.study, how.panel, how.name, how.lower)
     least = float((upper - lower).min())
     what = f"least {_words(how.upper)} less {_words(how.lower)}"
-    return [_exact(what, least, least - how.by, how.unit)]
+    return [_exact(what, least, least - how.by, how.unit, _num_seeds(upper))]
 
 
 def ahead(evidence: Computed, tasks: Sequence[str], how: Ahead) -> list[Finding]:
@@ -92,11 +93,17 @@ def _advantage(what: str, found: Contrast, how: Ahead) -> Finding:
     return Finding(what, *numbers, how.unit, p_for, p_against, found.num_seeds)
 
 
-def _exact(what: str, value: float, margin: float, unit: str) -> Finding:
+def _num_seeds(values: pd.Series) -> int:
+    """Seeds that a number has; none where it is not random."""
+    seeds = values.index.get_level_values("seed")
+    return int(seeds[seeds >= 0].nunique())
+
+
+def _exact(what: str, value: float, margin: float, unit: str, num_seeds: int) -> Finding:
     holds = bool(margin >= -ROUNDING)
     nowhere = float("nan")
     p_values = (float(not holds), float(holds))
-    return Finding(what, float(value), nowhere, nowhere, unit, *p_values, num_seeds=0, exact=True)
+    return Finding(what, float(value), nowhere, nowhere, unit, *p_values, num_seeds, exact=True)
 
 
 def _words(name: str) -> str:

@@ -92,7 +92,7 @@ def _cells(claim: Mapping[str, Any]) -> list[str]:
         rf"{latex.escape(verdict)}{beside}",
         _seeds(claim),
         _numbers(claim),
-        latex.escape("<0.1") if claim["computed"] else _cost(claim["cost"]),
+        _cost(claim["cost"]),
     ]
 
 
@@ -103,7 +103,7 @@ def _short_id(claim: Mapping[str, Any]) -> str:
 def _seeds(claim: Mapping[str, Any]) -> str:
     """Seeds of the smallest and the largest sample, and marks as in the other tables."""
     runs = claim["runs"]
-    if claim["computed"] and all(number["exact"] for number in claim["numbers"]):
+    if claim["computed"] and not any(number["num_seeds"] for number in claim["numbers"]):
         return "exact"
     if not runs["planned"] and not claim["computed"]:
         return latex.DASH
