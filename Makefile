@@ -13,22 +13,22 @@ help:  ## this list
 setup:  ## .venv from requirements.lock; a second call does nothing (1 min)
 	@scripts/setup.sh
 
-reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (10 min on 2 cores)
+reproduce: setup  ## the main job: train at scale quick, build results/quick/paper.pdf (15 min on 2 cores)
 	@scripts/report.sh quick paper
 
 report-paper: setup  ## the paper-scale report from recorded and finished runs, trains nothing (minutes)
 	@scripts/report.sh paper paper_partial
 
-smoke: setup  ## kick the tyres: each algorithm and each task once, figures and tables (3 min)
+smoke: setup  ## kick the tyres: each algorithm and each task once, figures and tables (13 min)
 	@snakemake -c2 smoke figures tables --config scale=smoke
 
-test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (15 min)
+test: setup  ## unit, property, parity and resume tests, a smoke run, the cluster plan (30 min)
 	pytest -n 2 --dist loadfile -m "not full"
 	@$(MAKE) --no-print-directory smoke
 	@snakemake -n --quiet rules --profile slurm
 
-test-full: setup  ## the long campaigns: 200 kills each, paper sizes, recorded runs repeated, faults on a cluster, the container (35 min more)
-	pytest -n 2 --dist loadgroup -m full
+test-full: setup  ## the long campaigns: up to 200 kills, paper sizes, recorded runs repeated, faults on a cluster, the container (25 min more)
+	pytest -n 2 --dist loadfile -m full
 
 campaign: setup  ## every fault that a cluster has, on a real one-node SLURM; CAMPAIGN_JOBS=500 for a long one (8 min)
 	pytest -s -m full tests/slurm/test_campaign.py

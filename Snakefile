@@ -31,6 +31,7 @@ include: "workflow/rules/container.smk"  # definition and lock -> the image that
 include: "workflow/rules/train.smk"  # run -> curve and manifest
 include: "workflow/rules/aggregate.smk"  # curves -> tidy frame
 include: "workflow/rules/tabular.smk"  # finite MDPs -> tidy frame
+include: "workflow/rules/learned.smk"  # models trained for a study alone -> tidy frame
 include: "workflow/rules/figures.smk"  # frame -> figures and tables, and targets by name
 include: "workflow/rules/claims.smk"  # frames and register -> verdicts
 include: "workflow/rules/paper.smk"  # everything -> PDF

@@ -1,4 +1,4 @@
-"""Runs every measurement and writes results/bench/bench.json.
+"""Runs every measurement, or those that are named, and writes results/bench/bench.json.
 
 To add one, write a function that returns a list of `Entry` and name it in `MEASUREMENTS`.
 """
@@ -12,13 +12,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cluster, engine, mbrl_speed, sac_speed, tabular_speed
+from benchmarks import (
+    baselines_speed,
+    cluster,
+    dyna_speed,
+    engine,
+    mbrl_speed,
+    sac_speed,
+    tabular_speed,
+)
 from benchmarks.measure import Entry
 from unirl_repro.files import write_json
 
 MEASUREMENTS: tuple[Callable[[], list[Entry]], ...] = (
     sac_speed.measurements,
+    baselines_speed.measurements,
     mbrl_speed.measurements,
+    dyna_speed.measurements,
     tabular_speed.measurements,
     engine.measurements,
     cluster.measurements,
@@ -28,15 +38,20 @@ BENCH = Path("results/bench/bench.json")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    names = {measure.__module__.rpartition(".")[2]: measure for measure in MEASUREMENTS}
+    parser.add_argument("only", nargs="*", help=f"some of: {', '.join(names)}")
     parser.add_argument("--out", type=Path, default=BENCH, help="where the JSON goes")
-    out = parser.parse_args().out
+    arguments = parser.parse_args()
+    out, chosen = arguments.out, arguments.only or list(names)
+    if unknown := set(chosen) - set(names):
+        parser.error(f"no measurement {min(unknown)!r}. Allowed: {', '.join(names)}")
     console = Console(width=None if sys.stdout.isatty() else 150)
-    entries: list[Entry] = []
-    for measure in MEASUREMENTS:
-        console.print(f"measuring: {measure.__module__}")
-        entries += measure()
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, [asdict(entry) for entry in entries])
+    entries: list[Entry] = []
+    for name in chosen:
+        console.print(f"measuring: {name}")
+        entries += names[name]()
+        write_json(out, [asdict(entry) for entry in entries])  # what is measured is not lost
     console.print(table(entries))
     console.print(f"written to {out}")
 

@@ -24,7 +24,7 @@ from unirl_repro.rng import Keys, normal
 
 TASK = TASKS["halfcheetah-1000"]
 STORED = 100_000
-SECONDS = 2.0
+SECONDS = 1.0
 PEER = "stable-baselines3"
 CPU = torch.device("cpu")
 
@@ -69,7 +69,13 @@ def ceiling(parameters: SACParameters) -> Entry:
     """Arithmetic of compiled updates against that of one large matrix product."""
     ours = our_updates(parameters, compiled=True, device=CPU)
     ours()
-    flops, square = flops_of_update(parameters), torch.randn(1024, 1024)
+    name = "SAC updates, compiled, share of the matmul ceiling"
+    return matmul_ceiling(name, ours, flops_of_update(parameters))
+
+
+def matmul_ceiling(name: str, ours: Callable[[], int], flops: float) -> Entry:
+    """So many floating-point operations in each unit of work against one large matrix product."""
+    square = torch.randn(1024, 1024)
     onednn = is_worthwhile(square, square)
 
     def multiply() -> int:
@@ -77,7 +83,7 @@ def ceiling(parameters: SACParameters) -> Entry:
         return 1
 
     return compare(
-        "SAC updates, compiled, share of the matmul ceiling",
+        name,
         lambda: rate(ours, SECONDS) * flops / 1e9,
         lambda: rate(multiply, SECONDS) * 2 * 1024**3 / 1e9,
         peer_name=f"{'oneDNN' if onednn else 'torch.mm'}, 1024 x 1024",
@@ -117,8 +123,7 @@ def our_updates(
 ) -> Callable[[], int]:
     agent, step = our_agent(parameters, compiled, device), 0
     replay = Replay(STORED, TASK.obs_dim, TASK.action_dim, device)
-    transitions = [torch.from_numpy(field).to(device) for field in _transitions()]
-    replay.restore(0, Batch(*transitions))
+    replay.restore(0, Batch(*(torch.from_numpy(field).to(device) for field in transitions())))
 
     def work() -> int:
         nonlocal step
@@ -132,7 +137,7 @@ def our_updates(
 
 def peer_updates(parameters: SACParameters, device: torch.device) -> Callable[[], int]:
     model = peer(parameters, Spaces(), device)
-    obs, action, reward, next_obs, terminated = _transitions()
+    obs, action, reward, next_obs, terminated = transitions()
     buffer: Any = model.replay_buffer
     buffer.observations[:, 0], buffer.next_observations[:, 0] = obs, next_obs
     buffer.actions[:, 0], buffer.rewards[:, 0] = action, reward
@@ -213,7 +218,7 @@ def _spec(parameters: SACParameters) -> RunSpec:
     )
 
 
-def _transitions() -> tuple[np.ndarray, ...]:
+def transitions() -> tuple[np.ndarray, ...]:
     """Observations, actions, rewards, next observations and no terminations."""
     rng = np.random.default_rng(0)
     shapes = [(STORED, TASK.obs_dim), (STORED, TASK.action_dim), (STORED,), (STORED, TASK.obs_dim)]

@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
 
-robel=robel==0.1.2 # apart: its dependencies are long dead, and of it we need the files alone
+# Apart, without their dependencies: robel's are long dead, and of it we need the files alone; mbrl's pins contradict
+# ours, and its networks work with the versions that requirements.in names.
+apart=(robel==0.1.2 mbrl==0.2.0)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -30,7 +32,7 @@ compile --output-file "$work/all.lock" requirements.in
 {
     echo "# Made by \`make lock\` from requirements.in, installed by \`make setup\`. TORCH=cpu and TORCH=cuda take their own lines of torch."
     mark_cuda < "$work/all.lock"
-    echo "$robel" | compile --no-deps --no-annotate -
+    printf '%s\n' "${apart[@]}" | compile --no-deps --no-annotate -
     echo "$(grep -o '^torch==[^ ]*' requirements.in)+cpu ; extra == 'cpu'"
 } > requirements.lock.new
 mv requirements.lock.new requirements.lock

@@ -49,6 +49,18 @@ MODEL_BASED: dict[str, Any] = {
     "steps_per_update": 200,
     "random_steps": 100,
 }
+DYNA: dict[str, Any] = {
+    "termination": "never",
+    "sac": SMALL | {"updates_per_step": 2},
+    "members": 3,
+    "elites": 2,
+    "model_hidden": [16, 16, 16, 16],
+    "model_batch_size": 32,
+    "model_every": 50,
+    "epoch_length": 100,
+    "rollout_schedule": [0, 4, 1, 3],
+    "rollout_batch": 100,
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     "sac": SMALL,
     "sac_rlpd": RLPD,
@@ -59,6 +71,29 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "num_masks": 1,  # of so untrained a model many would never agree: each part is to act
         "num_rollouts": 2,
     },
+    "td3": SMALL,
+    "ddpg": SMALL,
+    "ppo": {"hidden": [16, 16], "num_steps": 64, "batch_size": 16, "epochs": 2, "normalise": True},
+    "svg": SMALL | {"model_hidden": [16, 16]},
+    "hl": {
+        "sac": SMALL,
+        "model_hidden": [16, 16],
+        "plan_horizon": 3,
+        "num_samples": 4,
+        "model_updates": 1,
+    },
+    "alm": {
+        "latent": 4,
+        "hidden": 16,
+        "model_hidden": 16,
+        "batch_size": 16,
+        "windows": "inside",
+        "random_steps": 100,
+    },
+    "mbpo": DYNA,
+    "cmlo": DYNA | {"check_every": 10, "least_steps": 20, "most_steps": 60, "hull_states": 50},
+    "usbpo": DYNA | {"fine_tuning_batch_size": 32, "fine_tuning_updates": 10},
+    "pdml": DYNA | {"weighted_from": 2, "shift_states": 20},
 }
 ALGORITHM = {"sac_rlpd": "sac"}  # of a variant that is not named after its own
 
@@ -98,7 +133,8 @@ class Attempt:
     ):
         self.spec, self.folder = spec, folder
         self._error = folder.with_name(f"{folder.name}.error.{time.monotonic_ns()}")
-        self._steps = CONTEXT.Value("q", 0)
+        # Without a lock, which who is killed while holding it keeps for ever; one process writes.
+        self._steps = CONTEXT.RawValue("q", 0)
         arguments = (spec, folder, options, self._steps, self._error, prepare)
         self.process = CONTEXT.Process(target=_attempt, args=arguments)
         self.process.start()

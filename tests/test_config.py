@@ -24,9 +24,21 @@ from unirl_repro.fingerprint import identity_hash
 FILE = Path(__file__).parents[1] / "config.yaml"
 TEXT = FILE.read_text()
 # By way of JSON: YAML's aliases would make one mistake stand in several places.
-VALUES: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(TEXT)))
+VALUES: dict[str, Any] = yaml.safe_load(TEXT)
 FREE_TEXT = {"title", "citation", "source", "place", "metrics"}
-MAY_BE_ABSENT = {"seeds", "episodes", "budgets", "studies", "tasks", "sigma_max"}
+MAY_BE_ABSENT = {
+    "seeds",
+    "episodes",
+    "budgets",
+    "studies",
+    "tasks",
+    "sigma_max",
+    "variants",
+    "target_entropy",
+    "most_steps",
+}
+ANY_SIGN = ("initial_log_std", "target_entropy")
+MAY_BE_ZERO = ("ppo", "entropy_coefficient")
 # Studies that a small scale selects by their names.
 CHOSEN = {study for scale in VALUES["scales"].values() for study in scale.get("studies") or ()}
 JARGON = re.compile(r"[Ii]nput should|pydantic|validation error|instance of|ArgsKwargs")
@@ -34,13 +46,17 @@ JARGON = re.compile(r"[Ii]nput should|pydantic|validation error|instance of|Args
 Place = tuple[str | int, ...]
 
 
-def places(node: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Every mapping, list and value of the file with its path."""
+def places(
+    node: Any, path: Place = (), seen: set[int] | None = None
+) -> Iterator[tuple[Place, Any]]:
+    """Every mapping, list and value of the file with its path; what an alias repeats, once."""
+    seen = set() if seen is None else seen
     yield path, node
-    if isinstance(node, dict | list):
+    if isinstance(node, dict | list) and id(node) not in seen:
+        seen.add(id(node))
         below = node.items() if isinstance(node, dict) else enumerate(node)
         for key, value in below:
-            yield from places(value, (*path, key))
+            yield from places(value, (*path, key), seen)
 
 
 def dotted(path: Place) -> str:
@@ -65,16 +81,18 @@ def wrong_values(path: Place, value: Any) -> list[Any]:
     if isinstance(value, bool):
         return [*nothing, "yes", 1, []]
     if isinstance(value, int):
-        zero = [] if name == "random_steps" else [0]
+        zero = [] if name == "random_steps" or path[-2:] == ("rollout_schedule", 0) else [0]
         return [*nothing, *zero, -1, 1.5, str(value), True, {"a": 1}]
     if isinstance(value, float):
-        return [*nothing, -value, 0, "1e-4", True, [value]]
+        free = [] if name in ANY_SIGN else [-value]
+        zero = [] if name in ANY_SIGN or (path[1], name) == MAY_BE_ZERO else [0]
+        return [*nothing, *free, *zero, "1e-4", True, [value]]
     if isinstance(value, str):
         typo = [] if name in FREE_TEXT else [value + "x", value.upper() + " "]
         return [*nothing, 3, True, [value], *typo]
     if isinstance(value, list):
         empty: list[Any] = [] if name in ("metrics", "besides") else [[]]
-        twice = [] if name in ("hidden", "critic_hidden", "besides") else [[*value, value[0]]]
+        twice = [] if name.endswith("hidden") or name == "besides" else [[*value, value[0]]]
         return [*nothing, *empty, [*value, "7"], [value], *twice]
     return [*nothing, 5, "text", [value]]
 
@@ -199,7 +217,7 @@ EXPLAINED = [
         changed(("variants", "sac_rlpd", "parameters", "layer_nrm"), True),
         "Did you mean 'layer_norm'?",
     ),
-    (changed(VARIANTS, ["sac_rlpdd"]), f"{FIG2}.variants[0] is 'sac_rlpdd'. Allowed: mbrl, sac, "),
+    (changed(VARIANTS, ["sac_rlpdd"]), f"{FIG2}.variants[0] is 'sac_rlpdd'. Allowed: alm, cmlo, "),
     (
         changed(VARIANTS, ["sac@discuont=0.9"]),
         f"{FIG2}.variants[0] (sac@discuont=0.9).discuont is not a key here.",
@@ -212,7 +230,7 @@ EXPLAINED = [
     (changed(VARIANTS, ["SAC rlpd"]), "Allowed: a variant's name, with changed parameters after"),
     (
         changed(("scales", "quick", "studies", "unified_rl_fig9"), {}),
-        "a key of scales.quick.studies is 'unified_rl_fig9'. Allowed: unified_rl_budget, ",
+        "a key of scales.quick.studies is 'unified_rl_fig9'. Allowed: alm_windows, ",
     ),
     (
         changed(("studies", "usbpo_fig1"), VALUES["studies"]["unified_rl_fig2"]),
@@ -236,9 +254,12 @@ EXPLAINED = [
     ),
     (
         changed(("scales", "quick", "studies", "mnm_fig2"), {}),
-        "a key of scales.quick.studies is 'mnm_fig2'. Allowed: unified_rl_budget,",
+        "a key of scales.quick.studies is 'mnm_fig2'. Allowed: alm_windows,",
     ),
-    (changed(("budgets", "usbpo"), {}), "a key of budgets is 'usbpo'. Allowed: mnm, unified_rl."),
+    (
+        changed(("budgets", "usbpp"), {}),
+        "budgets.usbpp is not allowed as a key. Allowed: mbpo_blog, mnm, unified_rl, usbpo.",
+    ),
     (removed("scales", "quick", "compiled"), "scales.quick.compiled is missing. Add it."),
     (removed("scales", "smoke"), "scales.smoke is missing. Add it."),
     (removed("studies", "unified_rl_fig2", "kind"), f"{FIG2}.kind is missing. Add it."),
@@ -250,7 +271,7 @@ EXPLAINED = [
     (
         removed("scales", "quick", "budgets", "cartpole-200"),
         "scales.quick.budgets has no 'cartpole-200', which a run of this scale uses. There "
-        "are: hopper-200. Add it",
+        "are: hopper-200, inverted_pendulum-1000. Add it",
     ),
     (VALUES | {7: 1}, "config.yaml: 7 is not a key here"),
     (
@@ -351,6 +372,7 @@ def test_parameters_are_resolved_in_order():
     """Default, variant, task, scale, and at last what follows the @."""
     values = only("unified_rl_fig2")
     values["studies"]["unified_rl_fig2"]["variants"] = ["sac_rlpd"]
+    values["scales"]["quick"]["studies"] = {}
     values["variants"]["sac_rlpd"]["parameters"] = {"discount": 0.9, "polyak": 0.1}
     values["variants"]["sac_rlpd"]["tasks"] = {"hopper-200": {"polyak": 0.2, "batch_size": 8}}
     values["scales"]["smoke"]["parameters"] = {"sac": {"batch_size": 9, "random_steps": 10}}
@@ -358,6 +380,10 @@ def test_parameters_are_resolved_in_order():
     got = resolved(config, "hopper-200", "sac_rlpd@random_steps=11", "smoke")
     assert (got.learning_rate, got.discount, got.polyak) == (3e-4, 0.9, 0.2)
     assert (got.batch_size, got.random_steps) == (9, 11)
+    values["scales"]["smoke"]["variants"] = {"sac_rlpd": {"batch_size": 10}}
+    config = parse_config(values)
+    assert resolved(config, "hopper-200", "sac_rlpd", "smoke").batch_size == 10
+    assert resolved(config, "hopper-200", "sac", "smoke").batch_size == 9
     other = resolved(config, "ant-100", "sac_rlpd", "paper")
     assert (other.polyak, other.batch_size) == (0.1, 256)
 
@@ -420,8 +446,8 @@ def test_a_run_takes_the_largest_budget_that_a_study_asks_for(order):
 def test_a_run_that_two_studies_share_is_one_run():
     config = parse_config(only("unified_rl_fig2", "unified_rl_table1"))
     selected = [s.key for study in config.studies for s in config.selection(study, "paper")]
-    assert len(selected) == 180
-    assert len(config.runs("paper")) == 90
+    assert len(selected) == 540
+    assert len(config.runs("paper")) == 270
 
 
 def test_a_budget_may_differ_for_a_variant():
@@ -442,7 +468,7 @@ def test_a_small_scale_takes_its_selection():
     assert {s.seed for s in smoke} == {0}
     assert all(s.budget == 3 * s.task.horizon for s in smoke)
     paper = config.selection("unified_rl_fig2", "paper")
-    assert len(paper) == 90
+    assert len(paper) == 270
     assert all(s.compiled for s in paper)
 
 
@@ -460,7 +486,7 @@ def test_a_run_outside_all_studies_has_a_spec():
     config = load_config(FILE)
     spec = config.spec("ant_distractors-100", "sac", 17, "paper")
     assert (spec.key, spec.budget) == (("ant_distractors-100", "sac", 17), 500_000)
-    assert config.spec("humanoid-1000", "sac", 0, "smoke").budget == 3_000
+    assert config.spec("humanoid-1000", "sac", 0, "smoke").budget == 1_000
     assert config.spec("humanoid-1000", "sac", 0, "quick", budget=123).budget == 123
 
 
@@ -476,7 +502,7 @@ def test_a_budget_that_is_given_takes_the_place_of_the_studies():
     ("arguments", "expected"),
     [
         (("ant-10", "sac", 0, "paper"), "command line: task is 'ant-10'. Allowed: ant-100, "),
-        (("ant-100", "sca", 0, "paper"), "command line: variant is 'sca'. Allowed: mbrl, sac, "),
+        (("ant-100", "sca", 0, "paper"), "command line: variant is 'sca'. Allowed: alm, cmlo, "),
         (("ant-100", "sac@", 0, "paper"), "variant is 'sac@'. Allowed after @: parameters"),
         (("ant-100", "sac@../x=1", 0, "paper"), "Allowed after @: parameters with values"),
         (("ant-100", "sac@discuont=1", 0, "paper"), "Did you mean 'discount'?"),
@@ -485,7 +511,7 @@ def test_a_budget_that_is_given_takes_the_place_of_the_studies():
         (("ant-100", "sac", 0, "papr"), "scale is 'papr'. Allowed: paper, quick, smoke. Did you"),
         (("ant-100", "sac", 0, "paper", 0), "budget is 0. Allowed: a whole number of at least 1."),
         (("humanoid-1000", "sac", 0, "quick"), "scales.quick.budgets has no 'humanoid-1000'"),
-        (("humanoid-1000", "sac", 0, "paper"), "budgets.unified_rl has no 'humanoid-1000'"),
+        (("pusher-100", "sac", 0, "paper"), "budgets.unified_rl has no 'pusher-100'"),
     ],
 )
 def test_a_wrong_run_on_the_command_line_is_explained(arguments, expected):

@@ -34,10 +34,13 @@ BELOW: dict[str, set[str]] = {
     "envs": {"pages", "rng"},
     "replay": {"rng"},
     "episodes": {"replay"},
+    "windows": {"replay"},
+    "model_data": {"replay"},
     "models": {"pages", "nn", "replay", "rng"},
     "tabular": {"pages", "rng"},
-    "agents": {"episodes", "models", "pages", "nn", "replay", "rng"},
+    "agents": {"episodes", "model_data", "models", "pages", "nn", "replay", "rng", "windows"},
     "checkpoint": {"pages", "replay", "stopping"},
+    "learned": {"agents", "envs", "loop", "models", "nn", "pages", "replay", "rng", "tabular"},
     "loop": {"agents", "checkpoint", "envs", "pages", "replay", "rng"},
     "stopping": set(),
     "run": {"checkpoint", "fingerprint", "loop", "pages", "replay", "stopping"},
@@ -53,8 +56,12 @@ BELOW["cli_common"] = set(BELOW)
 BELOW["cli_campaign"] = set(BELOW)
 BELOW["cli"] = set(BELOW)
 BELOW["__main__"] = {"cli"}
-# report.py hands the environment on to LaTeX, and reads nothing from it.
-CLOCK_AND_ENVIRONMENT = ("run.py", "cli.py", "cli_common.py", "campaign/", "report.py")
+# report.py hands the environment on to LaTeX, and reads nothing from it; what usbpo_cost measures is
+# time.
+CLOCK_AND_ENVIRONMENT = (
+    *("run.py", "cli.py", "cli_common.py", "campaign/", "report.py"),
+    "learned/usbpo_cost.py",
+)
 
 
 def module(file: str) -> str:

@@ -16,6 +16,7 @@ import torch
 
 import unirl_repro.run
 from tests.engine import (
+    VARIANTS,
     Attempt,
     assert_same_run,
     edit_manifest,
@@ -33,7 +34,7 @@ from unirl_repro.fingerprint import fingerprint
 from unirl_repro.run import DeviceError, Options, train
 from unirl_repro.stopping import Stop
 
-ALL = pytest.mark.parametrize("variant", ["sac", "sac_rlpd", "mbrl", "unified"])
+ALL = pytest.mark.parametrize("variant", sorted(VARIANTS))
 
 
 @pytest.fixture(scope="module")

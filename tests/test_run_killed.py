@@ -28,11 +28,14 @@ from unirl_repro.loop import Trainer
 STEPS_A_KILL = 160  # of the budget
 SAVED_EVERY = 25  # environment steps
 DELAY = 50  # steps within which the timer has to end a run
+OTHERS = ("td3", "ddpg", "ppo", "svg", "hl", "alm", "mbpo")
+DYNA = ("cmlo", "usbpo", "pdml")  # MBPO's loop, with a state of their own
 UPDATES = 0.2  # seconds of the processor that a round of updates takes, about
 
 
 @pytest.mark.parametrize(
-    ("variant", "kills"), [("sac", 20), ("sac_rlpd", 20), ("mbrl", 5), ("unified", 5)]
+    ("variant", "kills"),
+    [("sac", 20), ("sac_rlpd", 10), ("mbrl", 4), ("unified", 4), *((v, 4) for v in OTHERS)],
 )
 def test_killed_again_and_again_it_ends_as_if_undisturbed(variant, kills, tmp_path):
     _kill_campaign(_spec_to_kill(variant, kills), tmp_path, kills)
@@ -41,7 +44,11 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(variant, kills, tmp_pa
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("variant", "kills"), [("sac", 200), ("sac_rlpd", 200), ("mbrl", 40), ("unified", 40)]
+    ("variant", "kills"),
+    [
+        *(("sac", 200), ("sac_rlpd", 50), ("mbrl", 12), ("unified", 12)),
+        *((v, 5) for v in DYNA),
+    ],
 )
 def test_killed_many_times_it_ends_as_if_undisturbed(variant, kills, tmp_path):
     _kill_campaign(_spec_to_kill(variant, kills), tmp_path, kills)

@@ -138,7 +138,7 @@ def aggregate(study: StudyOption, scale: ScaleOption, partial: PartialOption = F
 
     with messages(collect.UnfinishedError):
         config, places = load_config(CONFIG), places_of(scale, partial)
-        named = [name for name, content in config.studies.items() if not content.tabular]
+        named = [name for name, content in config.studies.items() if content.has_runs]
         check_choice("study", study, named, "command line")
         status = collect.aggregate(config, study, places)
     finished, planned = len(status["finished"]), len(status["planned"])
@@ -161,6 +161,54 @@ def tabular(study: StudyOption, scale: ScaleOption, partial: PartialOption = Fal
         check_choice("study", study, named, "command line")
         status = compute(config, study, places)
     typer.echo(f"{study}: computed with {status['seeds']} seeds: {places.frame(study)}")
+
+
+@app.command()
+def learn(
+    study: StudyOption,
+    scale: ScaleOption,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random in it.")],
+) -> None:
+    """Train the policies and models of one seed of a study without runs, and write its numbers.
+
+    Example: unirl-repro learn --study mbpo_blog_fig2 --scale smoke --seed 0
+    """
+    use_one_thread()
+    import torch
+
+    from unirl_repro.campaign.learning import learn as compute
+    from unirl_repro.config import load_config
+
+    torch.set_num_threads(1)
+    with messages():
+        places = places_of(scale, partial=False)
+        _check_learned(load_config(CONFIG), study)
+        compute(study, seed, places)
+    typer.echo(f"{study}, seed {seed}: {places.part(study, seed)}")
+
+
+@app.command()
+def gather(study: StudyOption, scale: ScaleOption, partial: PartialOption = False) -> None:
+    """Put the seeds of a study that trains models of its own into one frame.
+
+    Example: unirl-repro gather --study mbpo_blog_fig2 --scale quick --partial
+    """
+    from unirl_repro.campaign import collect, gathering
+    from unirl_repro.config import load_config
+
+    with messages(collect.UnfinishedError):
+        config, places = load_config(CONFIG), places_of(scale, partial)
+        _check_learned(config, study)
+        status = gathering.gather(config, study, places)
+    there, planned = status["seeds"], status["planned_seeds"]
+    typer.echo(f"{study}: {there} of {planned} seeds: {places.frame(study)}")
+
+
+def _check_learned(config: Any, study: str) -> None:
+    from unirl_repro.config import check_choice
+
+    named = [name for name, content in config.studies.items() if content.learned]
+    check_choice("study", study, named, "command line")
 
 
 @app.command()

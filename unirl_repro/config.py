@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -30,7 +30,12 @@ from pydantic_core import core_schema
 
 from unirl_repro.envs.tasks import TASKS, Task
 from unirl_repro.explain import ConfigError, choices, explain
-from unirl_repro.hyperparameters import MBRLParameters, Parameters
+from unirl_repro.hyperparameters import (
+    MBPOParameters,
+    MBRLParameters,
+    Parameters,
+    Termination,
+)
 from unirl_repro.registry import ALGORITHMS
 from unirl_repro.yamlfile import read_yaml
 
@@ -166,7 +171,9 @@ class Study(_Model):
     kind: Literal["figure", "table"]
     place: str  # "Figure 2"
     title: str
+    own: bool = False  # a question of ours, not a figure or table of the document
     tabular: bool = False  # computed by unirl_repro/tabular/<study>.py, at its full size always
+    learned: bool = False  # by unirl_repro/learned/<study>.py, a job a seed, at the scale's sizes
     tasks: Tasks = []
     variants: VariantNames = []
     seeds: SeedChoice = 5
@@ -176,17 +183,24 @@ class Study(_Model):
     @model_validator(mode="after")
     def _check_selection(self) -> "Study":
         named = [k for k in ("tasks", "variants", "metrics", "besides") if getattr(self, k)]
-        if self.tabular and named:
+        if self.tabular and self.learned:
+            raise ValueError("is tabular and learned. Allowed: one of them, or neither")
+        if not self.has_runs and named:
+            kind = "tabular" if self.tabular else "learned"
             raise ValueError(
-                f"is tabular and has {', '.join(named)}. Allowed: studies without runs have none"
+                f"is {kind} and has {', '.join(named)}. Allowed: studies without runs have none"
             )
         lacking = [key for key in ("tasks", "variants") if not getattr(self, key)]
-        if not self.tabular and lacking:
+        if self.has_runs and lacking:
             raise ValueError(
                 f"has no {' and no '.join(lacking)}. A study names the runs that it selects; one "
                 "without runs says tabular: true"
             )
         return self
+
+    @property
+    def has_runs(self) -> bool:
+        return not (self.tabular or self.learned)
 
 
 class Selection(_Model):
@@ -202,6 +216,7 @@ class Evaluation(_Model):
 
     every: PositiveInt
     episodes: PositiveInt
+    tasks: dict[TaskId, "Evaluation"] = {}  # in place of these two
 
 
 class ScaleSettings(_Model):
@@ -211,9 +226,11 @@ class ScaleSettings(_Model):
     evaluation: Evaluation
     seeds: SeedChoice | None = None  # in place of each study's
     episodes: PositiveInt | None = None  # a budget of so many episodes, the same for all runs
+    most_steps: PositiveInt | None = None  # and of no more environment steps than this
     budgets: dict[TaskId, PositiveInt] | None = None  # or environment steps for each task
     studies: dict[Name, Selection] | None = None  # None: all studies, whole
     parameters: dict[AlgorithmName, Overrides] = {}  # over those of the variant
+    variants: dict[Name, Overrides] = {}  # and over these, of one variant alone
 
     @model_validator(mode="after")
     def _one_budget(self) -> "ScaleSettings":
@@ -221,6 +238,8 @@ class ScaleSettings(_Model):
             raise ValueError(
                 "has both episodes and budgets. Allowed: one of them. Remove the other"
             )
+        if self.most_steps is not None and self.episodes is None:
+            raise ValueError("has most_steps without episodes, which it limits. Remove it")
         return self
 
 
@@ -317,9 +336,15 @@ class Config(_Model):
         """How many seeds a tabular study has at a scale, which takes no part of it away."""
         return len(_seed_list(self.settings(scale).seeds or self.studies[study].seeds))
 
+    def learned_seeds(self, study: str, scale: str) -> list[int]:
+        """The seeds of a learned study at a scale, of which a small scale may take fewer."""
+        settings, whole = self.settings(scale), self.studies[study]
+        part = (settings.studies or {}).get(study, Selection())
+        return _seed_list(part.seeds or settings.seeds or whole.seeds)
+
     def _parts(self, study: str, scale: str) -> list[Part]:
         settings, whole = self.settings(scale), self.studies[study]
-        if whole.tabular:
+        if not whole.has_runs:
             return []
         if settings.studies is None:
             parts = [Part(tasks=whole.tasks, variants=whole.variants, seeds=whole.seeds)]
@@ -381,7 +406,8 @@ class Config(_Model):
             name, _, overrides = variant.partition("@")
             base = self.variants[name]
             values = base.parameters | base.tasks.get(task, {})
-            values |= self.settings(scale).parameters.get(base.algorithm, {})
+            sizes = self.settings(scale)
+            values |= sizes.parameters.get(base.algorithm, {}) | sizes.variants.get(name, {})
             values |= _parse_overrides(overrides)
             for component, part in base.components.items():
                 values[component] = self.parameters(task, part, scale)
@@ -393,7 +419,8 @@ class Config(_Model):
         """Environment steps of (task, variant) as `document` has it at this scale."""
         settings = self.settings(scale)
         if settings.episodes is not None:
-            return settings.episodes * TASKS[task].horizon
+            steps = settings.episodes * TASKS[task].horizon
+            return min(steps, settings.most_steps or steps)
         if settings.budgets is not None:
             if task not in settings.budgets:
                 raise ConfigError(
@@ -422,6 +449,8 @@ class Config(_Model):
         parameters = self.parameters(task, variant, scale)
         for part in (parameters, *vars(parameters).values()):
             _check_initial_episodes(part, TASKS[task], variant)
+        _check_termination(parameters, TASKS[task], variant)
+        evaluation = settings.evaluation.tasks.get(task, settings.evaluation)
         return RunSpec(
             task=TASKS[task],
             variant=variant,
@@ -429,9 +458,23 @@ class Config(_Model):
             parameters=parameters,
             seed=seed,
             budget=budget,
-            evaluate_every=settings.evaluation.every,
-            evaluation_episodes=settings.evaluation.episodes,
+            evaluate_every=evaluation.every,
+            evaluation_episodes=evaluation.episodes,
             compiled=settings.compiled,
+        )
+
+
+def _check_termination(parameters: object, task: Task, variant: str) -> None:
+    """That rollouts in a model end where the environment does."""
+    if not isinstance(parameters, MBPOParameters):
+        return
+    environment = task.id.rpartition("-")[0]
+    ends = task.terminates and environment in get_args(Termination)
+    expected = environment if ends else "never"
+    if parameters.termination != expected:
+        raise ConfigError(
+            f"config.yaml: {variant} on {task.id}: termination is {parameters.termination!r}. "
+            f"Allowed: {expected!r}, which is when that task ends."
         )
 
 
@@ -493,10 +536,10 @@ def resolve_parameters(
 def _check_references(config: Config, file: str) -> None:
     """Names that must exist elsewhere in the file; then every run's parameters and budget."""
     for study, content in config.studies.items():
-        if not study.startswith(content.document + "_"):
+        if not content.own and not study.startswith(content.document + "_"):
             raise ConfigError(
                 f"{file}: studies.{study} belongs to document {content.document!r}, so its name "
-                f"must start with '{content.document}_'."
+                f"must start with '{content.document}_'; a question of our own says own: true."
             )
         check_choice(f"studies.{study}.document", content.document, config.documents, file)
     for document in config.budgets:
@@ -515,11 +558,20 @@ def _check_references(config: Config, file: str) -> None:
         if scale not in config.scales:
             raise ConfigError(f"{file}: scales.{scale} is missing. Add it.")
         settings = config.settings(scale)
-        with_runs = [name for name, study in config.studies.items() if not study.tabular]
-        for study in settings.studies or {}:
-            check_choice(f"a key of scales.{scale}.studies", study, with_runs, file)
+        sized = [name for name, study in config.studies.items() if not study.tabular]
+        for study, part in (settings.studies or {}).items():
+            check_choice(f"a key of scales.{scale}.studies", study, sized, file)
+            if config.studies[study].learned and (part.tasks or part.variants):
+                raise ConfigError(
+                    f"{file}: scales.{scale}.studies.{study} names tasks or variants, but that "
+                    "study has no runs. Allowed: seeds."
+                )
         for algorithm, values in settings.parameters.items():
             _check_entries(algorithm, values, f"scales.{scale}.parameters.{algorithm}")
+        for variant, values in settings.variants.items():
+            check_choice(f"a key of scales.{scale}.variants", variant, config.variants, file)
+            algorithm = config.variants[variant].algorithm
+            _check_entries(algorithm, values, f"scales.{scale}.variants.{variant}")
         config.runs(scale)
 
 

@@ -168,7 +168,7 @@ def _inside(mistake: Any, values: Any) -> list[str | int]:
     loc = [part for part in mistake["loc"] if part != "[key]"]
     for part in loc:
         known = isinstance(node, Mapping) and part in node
-        if known or (isinstance(node, list) and isinstance(part, int)):
+        if known or (isinstance(node, list) and isinstance(part, int) and part < len(node)):
             inside.append(str(part) if known else part)
             node = node[part]
     if mistake["type"] in _MISSING or (mistake["type"] in _NO_KEY and inside[-1:] != loc[-1:]):

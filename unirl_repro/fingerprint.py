@@ -30,6 +30,7 @@ SHARED_PAGES = frozenset(
         "explain",
         "fingerprint",
         "hyperparameters",
+        "learned.sizes",
         "registry",
         "yamlfile",
     )

@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from unirl_repro.hyperparameters import (
+    ALMParameters,
+    CMLOParameters,
+    DDPGParameters,
+    HLParameters,
+    MBPOParameters,
     MBRLParameters,
     Parameters,
+    PDMLParameters,
+    PPOParameters,
     SACParameters,
+    SVGParameters,
+    TD3Parameters,
     UnifiedParameters,
+    USBPOParameters,
 )
 
 
@@ -40,6 +50,17 @@ class Algorithm:
     components: Mapping[str, str] = field(default_factory=dict)
 
 
+def _dyna(module: str, agent: str, parameters: type[Parameters]) -> Algorithm:
+    """MBPO, or what is built on it: SAC on a model's transitions."""
+    return Algorithm(
+        f"unirl_repro.agents.{module}",
+        agent,
+        parameters,
+        learns_model=True,
+        components={"sac": "sac"},
+    )
+
+
 ALGORITHMS: dict[str, Algorithm] = {
     "sac": Algorithm("unirl_repro.agents.sac", "SAC", SACParameters),
     "mbrl": Algorithm(
@@ -57,4 +78,16 @@ ALGORITHMS: dict[str, Algorithm] = {
         whole_episodes=True,
         components={"sac": "sac", "mbrl": "mbrl"},
     ),
+    "td3": Algorithm("unirl_repro.agents.td3", "TD3", TD3Parameters),
+    "ddpg": Algorithm("unirl_repro.agents.ddpg", "DDPG", DDPGParameters),
+    "ppo": Algorithm("unirl_repro.agents.ppo", "PPO", PPOParameters),
+    "svg": Algorithm("unirl_repro.agents.svg", "SVG", SVGParameters, learns_model=True),
+    "hl": Algorithm(
+        "unirl_repro.agents.hl", "HL", HLParameters, learns_model=True, components={"sac": "sac"}
+    ),
+    "alm": Algorithm("unirl_repro.agents.alm", "ALM", ALMParameters, learns_model=True),
+    "mbpo": _dyna("mbpo", "MBPO", MBPOParameters),
+    "cmlo": _dyna("cmlo", "CMLO", CMLOParameters),
+    "usbpo": _dyna("usbpo", "USBPO", USBPOParameters),
+    "pdml": _dyna("pdml", "PDML", PDMLParameters),
 }

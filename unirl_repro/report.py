@@ -40,7 +40,7 @@ SCALE_MEANING = {
     "paper": "The papers' tasks and seeds; budgets as argued in deviation R1, since the documents "
     "print no training lengths.",
 }
-REPORT_PACKAGES = ("numpy", "pandas", "scipy", "statsmodels", "rliable", "matplotlib", "seaborn")
+REPORT_PACKAGES = ("numpy", "pandas", "scipy", "rliable", "matplotlib", "seaborn")
 ROUNDING = 1e-9
 LATEX_PACKAGES = "latexmk texlive-latex-recommended texlive-science lmodern"
 
@@ -185,6 +185,8 @@ def _tabular_macros(study: str, rows: pd.DataFrame) -> dict[str, str]:
 
 def _significant(value: float) -> str:
     """Four digits; what is rounding of an exact zero is zero."""
+    if pd.isna(value):
+        return latex.DASH
     if abs(value) < ROUNDING:
         return "$0$"
     decimals = max(0, 3 - math.floor(math.log10(abs(value))))
@@ -264,7 +266,10 @@ def write_what_ran(statuses: Sequence[Path], out: Path) -> None:
 
 def _runs_cell(status: Status) -> str:
     if "seeds" in status:
-        return f"none; {_count(status['seeds'], 'seed')}"
+        there = int(status["seeds"])
+        planned = int(status.get("planned_seeds", there))  # a tabular study is there as a whole
+        of = f"{there} of " if there != planned else ""
+        return f"none; {of}{_count(planned, 'seed')}"
     return f"{len(status['finished'])} of {len(status['planned'])}"
 
 

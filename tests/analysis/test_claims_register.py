@@ -9,7 +9,7 @@ import yaml
 
 from unirl_repro.analysis.claims import CONSTANTS
 from unirl_repro.analysis.claims_names import called
-from unirl_repro.analysis.claims_register import load_register, sentence, studies
+from unirl_repro.analysis.claims_register import load_register, measured, sentence, studies
 from unirl_repro.analysis.thresholds import MIN_SEEDS
 from unirl_repro.config import ConfigError, load_config
 from unirl_repro.deviations import DEVIATIONS
@@ -65,6 +65,16 @@ GIVEN: dict[str, Any] = {
     "name": "fails",
     "parameters": {"variant": "mbrl", "margin": 0.1, "window": [0.9, 1.0]},
 }
+SELECTION = {"study": "usbpo_fig2", "tasks": ["hopper-1000"], "variants": ["usbpo", "pdml"]}
+
+
+def magnitude(metric, other):
+    parameters = {"variant": "usbpo", "metric": metric, "beside": [other], "share": 0.2}
+    runs = [{"study": "usbpo_fig3", "tasks": ["walker2d-1000"], "variants": ["usbpo"]}]
+    test = {"name": "far_smaller", "parameters": parameters, "rule": "{metric} below {share}."}
+    return CLAIM | {"document": "usbpo", "runs": runs, "test": test}
+
+
 MISTAKES = [
     (changed("x", "wehre"), "claims.ours.wehre is not a key here. Allowed: absent, claim,"),
     (removed("where"), "claims.ours.where is missing. Add it."),
@@ -76,20 +86,36 @@ MISTAKES = [
     ),
     (
         changed("unified_rl_tabel1", "runs", 0, "study"),
-        "claims.ours.runs[0].study is 'unified_rl_tabel1'. Allowed: unified_rl",
+        "claims.ours.runs[0].study is 'unified_rl_tabel1'. Allowed: alm_windows",
     ),
     (
         changed("unifeid", "runs", 0, "variants", 0),
-        "claims.ours.runs[0].variants[0] is 'unifeid'. Allowed: mbrl,",
+        "claims.ours.runs[0].variants[0] is 'unifeid'. Allowed: alm,",
     ),
     (
         changed("unified_high_entropy", "runs", 0, "variants", 0),
-        "claims.ours.runs[0].variants[0] is 'unified_high_entropy'. Allowed: mbrl, sac_rlpd, unified.",
+        "claims.ours.runs[0].variants[0] is 'unified_high_entropy'. Allowed: alm, ddpg, hl, mbrl, ppo,",
+    ),
+    (
+        changed({**SELECTION, "tasks": ["hopper-1000", "inverted_pendulum-1000"]}, "runs", 0)
+        | {"document": "usbpo"},
+        "claims.ours.runs[0].variants[1] is 'pdml'. Allowed: alm, cmlo, mbpo, ppo, sac, usbpo.",
+    ),
+    (
+        magnitude("gap_min", "model_bias"),
+        "claims.ours.test.parameters.metric is 'gap_min'. Allowed: delta, model_bias, model_shift",
+    ),
+    (
+        magnitude("delta", "bias"),
+        "claims.ours.test.parameters.beside[0] is 'bias'. Allowed: delta, model_bias, model_shift",
     ),
     (changed(6, "runs", 0, "seeds"), "claims.ours.runs[0].seeds is 6. Allowed: at most 5"),
     (changed([], "runs"), "claims.ours: has both or neither of runs and computed. Allowed: one"),
     (removed("test"), "claims.ours: has both or neither of test and untestable. Allowed: one"),
-    (changed("beter", "test", "name"), "claims.ours.test.name is 'beter'. Allowed: better,"),
+    (
+        changed("beter", "test", "name"),
+        "claims.ours.test.name is 'beter'. Allowed: above_reported,",
+    ),
     (
         changed(0.1, *PARAMETERS, "margn"),
         "claims.ours.test.parameters.margn is not a key here. Allowed: margin, ",
@@ -116,7 +142,7 @@ MISTAKES = [
     ),
     (
         changed(GIVEN | {"name": "fail"}, "given"),
-        "claims.ours.given.name is 'fail'. Allowed: better,",
+        "claims.ours.given.name is 'fail'. Allowed: above_reported,",
     ),
     (
         changed(GIVEN | {"parameters": GIVEN["parameters"] | {"variant": "td3"}}, "given"),
@@ -126,7 +152,7 @@ MISTAKES = [
         removed("test") | {"untestable": "x", "given": GIVEN},
         "claims.ours: has a condition (given) and no test",
     ),
-    (changed(["ppo", "a2c"], "absent"), "claims.ours.absent[1] is 'a2c'. Allowed: 'alm', 'ddpg'"),
+    (changed(["vaml", "a2c"], "absent"), "claims.ours.absent[1] is 'a2c'. Allowed: 'mnm_approx', "),
 ]
 
 
@@ -159,11 +185,11 @@ def test_an_id_that_stands_twice_is_told(tmp_path):
 
 def test_an_algorithm_that_has_come_is_absent_no_more(tmp_path):
     config = CONFIG.model_copy(
-        update={"variants": CONFIG.variants | {"td3": CONFIG.variants["sac"]}}
+        update={"variants": CONFIG.variants | {"vmbpo": CONFIG.variants["sac"]}}
     )
     path = tmp_path / "claims.yaml"
-    path.write_text(yaml.safe_dump({"claims": {"ours": CLAIM | {"absent": ["td3"]}}}))
-    with pytest.raises(ConfigError, match=r"absent\[0\] is 'td3', which config.yaml has now"):
+    path.write_text(yaml.safe_dump({"claims": {"ours": CLAIM | {"absent": ["vmbpo"]}}}))
+    with pytest.raises(ConfigError, match=r"absent\[0\] is 'vmbpo', which config.yaml has now"):
         load_register(config, path)
 
 
@@ -182,6 +208,11 @@ def test_conditions_have_one_bound(tmp_path):
 
 def test_the_register_names_its_studies_once():
     assert len(studies(REGISTER)) == len(set(studies(REGISTER))) > 4
+
+
+def test_the_studies_whose_metrics_are_needed_are_among_them():
+    assert measured(REGISTER) == ["usbpo_fig3"]
+    assert set(measured(REGISTER)) <= set(studies(REGISTER))
 
 
 def parameters_of(*names):
@@ -208,3 +239,23 @@ def test_deviations_say_the_registers_numbers():
     assert "above the middle of the printed rows' range" in DEVIATIONS["U19"].text
     assert MIN_SEEDS == 4
     assert "Fewer than four seeds" in DEVIATIONS["U17"].text
+
+
+def test_the_deviation_on_usbpo_says_the_registers_numbers():
+    text = DEVIATIONS["D20"].text
+    assert {p["margin"] for p in parameters_of("far_better")} == {0.25}
+    assert "above a quarter of the range" in text
+    (asymptote,) = parameters_of("on_par")
+    assert (asymptote["margin"], asymptote["window"]) == (0.05, [0.9, 1.0])
+    assert "not below it by more than 5%" in text
+    assert {p["share"] for p in parameters_of("far_smaller")} == {0.2}
+    assert "size of Delta is less than a fifth" in text
+    assert {p["share"] for p in parameters_of("around_zero")} == {0.05}
+    assert "Delta's mean is within 5%" in text
+    claims = [c for c in REGISTER.values() if c.document == "usbpo" and c.test is not None]
+    windows = {tuple(c.test.parameters.get("window", ())) for c in claims if c.test is not None}
+    assert windows == {(), (0.9, 1.0)}
+    assert "final performance that over the last tenth" in text
+    compared = [c.test.parameters for c in claims if c.test and "than" in c.test.parameters]
+    returns = {p.get("returns", "evaluation") for p in compared}  # an asymptote has no other
+    assert returns == {"evaluation"}

@@ -7,8 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unirl_repro.analysis.claims import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, evaluate
-from unirl_repro.analysis.claims_register import Ahead, Ordered, Within, load_register, parameters
+from unirl_repro.analysis.claims import (
+    INCONCLUSIVE,
+    NOT_DECIDABLE,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    evaluate,
+)
+from unirl_repro.analysis.claims_register import (
+    Ahead,
+    Beyond,
+    Ordered,
+    Within,
+    load_register,
+    parameters,
+)
 from unirl_repro.analysis.claims_tabular import PLACE
 from unirl_repro.analysis.claims_tex import tex
 from unirl_repro.config import ConfigError, load_config
@@ -17,7 +30,9 @@ ROOT = Path(__file__).parents[2]
 CONFIG = load_config(ROOT / "config.yaml")
 REGISTER = load_register(CONFIG, ROOT / "paper" / "claims.yaml")
 CLAIMS = {name: claim for name, claim in REGISTER.items() if claim.computed}
-OVER_SEEDS = [n for n, c in CLAIMS.items() if c.test is not None and c.test.name == "ahead"]
+SAMPLED = ("ahead", "beyond")
+OVER_SEEDS = [n for n, c in CLAIMS.items() if c.test is not None and c.test.name in SAMPLED]
+LEARNED = [n for n, c in CLAIMS.items() if any(CONFIG.studies[s].learned for s in c.computed)]
 STEPS = np.linspace(-1, 1, 10)  # of the seeds, around their mean
 
 
@@ -26,7 +41,7 @@ def frame(how, values, over_seeds=False):
     rows = [
         {"panel": how.panel, "name": how.name, "variant": variant, "value": value}
         | dict.fromkeys(PLACE, -1)
-        | {"seed" if isinstance(how, Ahead) or over_seeds else "iteration": place}
+        | {"seed" if isinstance(how, Ahead | Beyond) or over_seeds else "iteration": place}
         for variant, numbers in values.items()
         for place, value in enumerate(numbers)
     ]
@@ -47,6 +62,14 @@ def numbers_for(how: Any, outcome):
             lower = [1.0, 2.0, 3.0]
             upper = [x + how.by + 0.1 for x in lower]
             return {how.lower: lower, how.upper: upper if holds else [*upper[:2], 2.9]}
+        case Beyond():
+            limit = how.at_least if how.at_most is None else how.at_most
+            assert limit is not None
+            sign = {SUPPORTED: 1, NOT_SUPPORTED: -1, INCONCLUSIVE: 0}[outcome]
+            sign = sign if how.at_most is None else -sign
+            # One variant that fails is enough.
+            shift = {v: sign if holds or v == how.of[-1] else abs(sign) for v in how.of}
+            return {v: limit + 0.1 * s + 0.05 * STEPS for v, s in shift.items()}
         case Ahead():
             scale = how.margin
             spread = 30 * scale if outcome == INCONCLUSIVE else 0.1 * scale
@@ -91,6 +114,26 @@ def test_one_seed_decides_nothing(name):
     found = evaluate(name, claim, {how.study: frame(how, values)}, {}, pd.DataFrame(), "smoke")
     assert found["verdict"] == INCONCLUSIVE
     assert "for lack of 4 seeds" in found["why"]
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_study_of_which_nothing_is_computed_leaves_it_open(name):
+    nothing = pd.DataFrame(columns=["panel", "name", "variant", "value", *PLACE])
+    frames = dict.fromkeys(CLAIMS[name].computed, nothing)
+    found = evaluate(name, CLAIMS[name], frames, {}, pd.DataFrame(), "paper")
+    assert found["verdict"] == INCONCLUSIVE
+    assert "for lack of 4 seeds" in found["why"]
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_sizes_that_are_not_the_papers_decide_nothing(name):
+    claim, how = CLAIMS[name], parameters_of(name)
+    frames = {how.study: frame(how, numbers_for(how, SUPPORTED))}
+    for full, verdict in ((True, SUPPORTED), (False, NOT_DECIDABLE)):
+        statuses = {how.study: {"full_size": full}}
+        found = evaluate(name, claim, frames, statuses, pd.DataFrame(), "quick")
+        assert found["verdict"] == verdict
+        assert {n["verdict"] for n in found["numbers"]} == {SUPPORTED}
 
 
 @pytest.mark.parametrize(("seeds", "verdict"), [(3, INCONCLUSIVE), (4, NOT_SUPPORTED)])
@@ -151,7 +194,11 @@ def test_rows_of_the_table_say_exact_or_how_many_seeds():
             "computed: [unified_rl_fig2]",
             "computed[0] is 'unified_rl_fig2'.",
         ),
-        ("name: ordered", "name: better", "test.name is 'better'. Allowed: ahead, ordered, within"),
+        (
+            "name: ordered",
+            "name: better",
+            "test.name is 'better'. Allowed: ahead, beyond, ordered, within",
+        ),
         ("panel: risk", "panle: risk", "panle is not a key here."),
     ],
 )

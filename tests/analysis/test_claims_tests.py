@@ -19,16 +19,22 @@ from unirl_repro.analysis.claims_evidence import (
 )
 from unirl_repro.analysis.claims_tests import (
     PER_UPDATE,
+    above_reported,
+    around_zero,
+    as_reported,
     better,
     better_average,
     better_mostly,
     data_to_level,
     equal,
     fails,
+    far_better,
+    far_smaller,
     good_everywhere,
     learns,
     loses_less,
     no_worse,
+    on_par,
     overhead,
     overtaken,
     shares,
@@ -60,6 +66,18 @@ class Given:
 
     def data_ratios(self, task, first, second, share):
         return float(np.median(self.ratios)), self.ratios, 5
+
+    def evaluations(self, task, variant, step):
+        return summarise(self.samples[task, variant, step])
+
+    def reported(self, task, variant, step):
+        return summarise(self.samples[task, "reported", step])
+
+    def evaluated(self, task, variant, window, *, longer=False):
+        return summarise(self.samples[task, variant, "longer" if longer else "evaluated"])
+
+    def magnitude(self, task, variant, metric, beside, window, *, signed):
+        return summarise(self.samples[task, metric, beside, "signed" if signed else "size"])
 
     def range(self, task):
         return 100.0
@@ -145,6 +163,72 @@ def test_equal_is_two_one_sided_tests():
     assert found.p_for == pytest.approx(max(sides))
     sides = one_sided(OURS, SAC, -5.0, "less"), one_sided(OURS, SAC, 5.0, "greater")
     assert found.p_against == pytest.approx(min(sides))
+
+
+def test_equal_compares_each_rival_though_one_alone_would_be_equal():
+    found = equal(TWO, [TASK], COMPARISON)
+    assert [f.what for f in found] == [f"Hopper: Unified RL against {v}" for v in ("SAC", "MBRL")]
+    assert found[1].p_against == pytest.approx(one_sided(OURS, MBRL, 5.0, "greater"))
+
+
+def test_far_better_shifts_by_the_margin_the_other_way():
+    found = far_better(TWO, [TASK], COMPARISON.model_copy(update={"margin": 0.01}))[0]
+    assert found.p_for == pytest.approx(one_sided(OURS, SAC, 1.0, "greater"))
+    found = far_better(TWO, [TASK], COMPARISON.model_copy(update={"margin": 0.25}))[0]
+    assert found.p_against == pytest.approx(one_sided(OURS, SAC, 25.0, "less"))
+
+
+def test_a_comparison_asks_for_the_returns_that_it_names():
+    evaluated = {(TASK, "unified", "evaluated"): MBRL, (TASK, "sac_rlpd", "evaluated"): OURS}
+    evidence = Given(TWO.samples | evaluated)
+    of_evaluations = AGAINST_SAC.model_copy(update={"returns": "evaluation"})
+    found = better(evidence, [TASK], of_evaluations)[0]
+    assert found.effect == pytest.approx((MBRL.mean() - OURS.mean()) / 100)
+    assert better(evidence, [TASK], AGAINST_SAC)[0].effect > 0
+
+
+ON_PAR = register.Asymptote(ours="usbpo", than="sac", margin=0.05, window=(0.9, 1.0))
+
+
+def ends(ours, asymptote):
+    evidence = Given({(TASK, "usbpo", "evaluated"): ours, (TASK, "sac", "longer"): asymptote})
+    return on_par(evidence, [TASK], ON_PAR)[0]
+
+
+def test_on_par_compares_the_end_with_that_of_the_longer_run():
+    found = ends(SAC, OURS)
+    assert found.what == "Hopper: USB-PO against SAC (as published) in its longer run"
+    assert found.p_against == pytest.approx(one_sided(SAC, OURS, -5.0, "less"))
+    assert ends(OURS, SAC).p_for == pytest.approx(one_sided(OURS, SAC, -5.0, "greater"))
+    assert not found.exact
+
+
+def test_seeds_that_are_all_at_the_ceiling_are_on_par_without_a_test():
+    top = np.full(5, 1000.0)
+    found = ends(top, top)
+    assert (found.exact, found.p_for, found.p_against, found.num_seeds) == (True, 0.0, 1.0, 5)
+    found = ends(top - 6, top)  # of a range of 100
+    assert (found.exact, found.p_for, found.p_against) == (True, 1.0, 0.0)
+    assert np.isnan(ends(top, []).p_for)
+
+
+DELTA = register.Magnitude(variant="usbpo", metric="delta", beside=["model_shift"], share=0.2)
+
+
+def test_magnitudes_are_tested_against_a_share():
+    sizes, means = np.array([0.1, 0.15, 0.12, 0.2, 0.1]), np.array([-0.1, 0.1, 0.05, 0.0, 0.02])
+    key = (TASK, "delta", "model_shift")
+    evidence = Given({(*key, "size"): sizes, (*key, "signed"): means})
+    found = far_smaller(evidence, [TASK], DELTA)[0]
+    assert found.what == "Hopper: Δ over model shift"
+    assert found.p_for == pytest.approx(stats.ttest_1samp(sizes, 0.2).pvalue)
+    assert (found.effect, found.p_against) == (pytest.approx(sizes.mean()), 1.0)
+    found = around_zero(evidence, [TASK], DELTA)[0]
+    both = [
+        2 * stats.ttest_1samp(means, b, alternative=a).pvalue
+        for b, a in ((-0.2, "greater"), (0.2, "less"))
+    ]
+    assert found.p_for == pytest.approx(max(both))
 
 
 def test_the_better_part_is_unknown_where_one_is_missing():
@@ -362,6 +446,42 @@ def test_shares_that_differ_have_the_spread_of_the_seeds():
     assert found.spread == pytest.approx(np.std([0, 1, 0, 1], ddof=1))
 
 
+def evaluation(step, returns, seed=0):
+    return curve_of([returns], [10], seed=seed).assign(kind="eval", env_step=step)
+
+
+def test_evaluations_of_a_window_are_averaged_in_each_seed():
+    rows = [evaluation(step, r) for step, r in ((200, 1.0), (400, 2.0), (600, 3.0), (800, 5.0))]
+    rows += [evaluation(800, 9.0, seed=1), evaluation(1600, 70.0), evaluation(1500, 50.0)]
+    trained = run([100.0] * 4, ["sac"] * 4, variant="sac_rlpd")
+    evidence = Runs(frame(trained, *rows), {TASK: 800}, {}, longer={(TASK, "sac_rlpd"): 1600})
+    found = evidence.evaluated(TASK, "sac_rlpd", (0.5, 1.0))
+    assert (found.mean, found.num_seeds) == (np.mean([4.0, 9.0]), 2)
+    assert evidence.evaluated(TASK, "sac_rlpd", (0.9, 1.0), longer=True).mean == 60.0
+    assert evidence.evaluated(TASK, "unified", (0.5, 1.0)).num_seeds == 0
+    assert evidence.evaluated(OTHER, "sac_rlpd", (0.5, 1.0), longer=True).num_seeds == 0
+
+
+def test_magnitudes_are_ratios_of_means_in_a_window_of_each_seed():
+    def metrics(seed, *values):
+        rows = [
+            {"env_step": step, "name": name, "value": value}
+            for step, *pair in values
+            for name, value in zip(("delta", "model_shift"), pair, strict=True)
+        ]
+        return pd.DataFrame(rows).assign(task=TASK, variant="usbpo", seed=seed, kind="metric")
+
+    first = metrics(0, (100, 50.0, 1.0), (500, -1.0, 4.0), (800, 3.0, 4.0))
+    second = metrics(1, (500, 1.0, 2.0), (900, 50.0, 1.0))
+    evidence = Runs(frame(run([1.0], ["sac"]), first, second), {TASK: 800}, {})
+    names = (TASK, "usbpo", "delta", "model_shift", (0.5, 1.0))
+    assert evidence.magnitude(*names, signed=False).mean == np.mean([2.0 / 4.0, 1.0 / 2.0])
+    assert evidence.magnitude(*names, signed=True).mean == np.mean([1.0 / 4.0, 1.0 / 2.0])
+    assert evidence.magnitude(OTHER, *names[1:], signed=True).num_seeds == 0
+    without = Runs(run([1.0], ["sac"]), {TASK: 800}, {})
+    assert without.magnitude(*names, signed=True).num_seeds == 0
+
+
 def test_printed_rows_are_averages_over_all_of_training_and_nothing_else():
     printed = Printed(load_published("unified_rl_table1"))
     sample = printed.returns(TASK, "unified", (0.0, 1.0))
@@ -371,6 +491,9 @@ def test_printed_rows_are_averages_over_all_of_training_and_nothing_else():
     assert printed.gain(TASK, "unified", (0.0, 1.0), None).num_seeds == 0
     assert printed.choices(TASK, "unified", "mbrl", (0.0, 1.0)).num_seeds == 0
     assert printed.data_ratios(TASK, "unified", "sac_rlpd", 0.8)[2] == 0
+    assert printed.evaluated(TASK, "unified", (0.0, 1.0)).num_seeds == 0
+    names = ("usbpo", "delta", "model_shift")
+    assert printed.magnitude(TASK, *names, (0.0, 1.0), signed=True).num_seeds == 0
 
 
 def test_ranges_are_those_of_the_printed_rows():
@@ -378,3 +501,56 @@ def test_ranges_are_those_of_the_printed_rows():
     assert ranges[TASK] == pytest.approx(750.3 - 541.6)
     assert published_lowest(load_published("unified_rl_table1"))[TASK] == 541.6
     assert len(ranges) == 6
+
+
+def test_a_task_of_which_the_top_alone_is_published_has_a_range_from_0():
+    table, tops = load_published("unified_rl_table1"), load_published("usbpo_ranges")
+    both = pd.concat([table, tops], ignore_index=True)
+    ranges, lowest = published_ranges(both), published_lowest(both)
+    assert (ranges["ant-1000"], lowest["ant-1000"]) == (4372.44, 0.0)
+    assert ranges["humanoid-1000"] == 5885.9
+    assert {t: ranges[t] for t in published_ranges(table)} == published_ranges(table)
+    assert len(ranges) == 12
+    evidence = Runs(table.iloc[:0], {}, ranges, lowest)
+    assert evidence.range("inverted_pendulum-1000") == 1000.0
+    # A top is no average over training.
+    assert Printed(both).returns("ant-1000", "td3", (0.0, 1.0)).num_seeds == 0
+
+
+REPORTED = Given({(TASK, "alm", 10): OURS, (TASK, "reported", 10): SAC})
+AT_TEN = register.Reported(variant="alm", steps=[10], margin=0.2)
+
+
+def test_above_the_reported_return_is_welchs_test_with_margins_of_it():
+    (found,) = above_reported(REPORTED, [TASK], AT_TEN)
+    assert found.p_for == pytest.approx(one_sided(OURS, SAC, 0.0, "greater"))
+    assert found.effect == pytest.approx((OURS.mean() - SAC.mean()) / SAC.mean())
+    assert "ALM after 10 steps" in found.what
+    swapped = Given({(TASK, "alm", 10): SAC, (TASK, "reported", 10): OURS})
+    (against,) = above_reported(swapped, [TASK], AT_TEN)
+    bound = 0.2 * OURS.mean()
+    assert against.p_against == pytest.approx(one_sided(SAC, OURS, bound, "less"))
+
+
+def test_as_reported_is_both_one_sided_tests():
+    (found,) = as_reported(REPORTED, [TASK], AT_TEN)
+    bound = 0.2 * SAC.mean()
+    inside = max(
+        one_sided(OURS, SAC, -bound, "greater"),
+        one_sided(OURS, SAC, bound, "less"),
+    )
+    assert found.p_for == pytest.approx(inside)
+    assert found.p_against == 1.0
+
+
+def test_our_evaluations_are_means_over_episodes_and_the_reported_ones_have_their_spread():
+    rows = [curve_of([returns], [10], seed=seed) for seed, returns in enumerate([1.0, 2.0, 6.0])]
+    evaluated = pd.concat([row.assign(kind="eval", env_step=10) for row in rows] * 2)
+    printed = load_published("unified_rl_fig5")
+    runs = Runs(pd.concat([evaluated, printed]), {TASK: 100}, {})
+    assert runs.evaluations(TASK, "sac_rlpd", 10) == summarise(np.array([1.0, 2.0, 6.0]))
+    assert runs.evaluations(TASK, "sac_rlpd", 20).num_seeds == 0
+    reported = runs.reported("ant-1000", "alm", 100_000)
+    assert (reported.mean, reported.num_seeds) == (3167.4, 5)
+    assert reported.spread == pytest.approx(803.2)
+    assert runs.reported("ant-1000", "alm", 100_001).num_seeds == 0

@@ -39,7 +39,7 @@ def test_each_verdict_is_counted(found):
 def test_each_claim_has_a_row_and_a_rule(found):
     text = tex(found).replace(r"\allowbreak{}", "").replace(r"\_", "_")
     for claim in found:
-        name = claim["id"].removeprefix("unified_rl_")
+        name = claim["id"].removeprefix(claim["document"] + "_")
         assert text.count(rf"\texttt{{{name}}}, ") == 1
         assert text.count(rf"\item[\texttt{{{name}}}]") == 1
 

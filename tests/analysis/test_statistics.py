@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rliable import metrics
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from unirl_repro.analysis import statistics
 from unirl_repro.analysis.frames import AVERAGE, REFERENCE, load_published
@@ -108,14 +109,25 @@ def test_a_sample_that_repeats_another_is_no_comparison_more():
     assert table["p_student"]["again"] == alone["p_student"]["b"]
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-@settings(max_examples=30)
-def test_holm_follows_its_definition(p_values):
-    order = np.argsort(p_values)
-    steps = [(len(p_values) - rank) * p_values[index] for rank, index in enumerate(order)]
-    expected = np.empty(len(p_values))
-    expected[order] = np.minimum(1, np.maximum.accumulate(steps))
-    assert holm(np.array(p_values)) == pytest.approx(expected)
+@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.001, 0.5))
+def test_holm_rejects_what_his_procedure_rejects(p_values, level):
+    rejected = []
+    for rank, p in enumerate(sorted(p_values)):
+        bound = level / (len(p_values) - rank)
+        assume(abs(p - bound) > 1e-9)
+        if p > bound:
+            break
+        rejected.append(p)
+    corrected = holm(np.array(p_values))
+    assert sorted(np.array(p_values)[corrected < level]) == rejected
+
+
+def test_holm_equals_statsmodels_on_the_p_values_that_exist():
+    p_values = np.array([0.04, np.nan, 0.01, 0.3, 0.01, 0.9, np.nan, 0.0])
+    known, corrected = np.isfinite(p_values), holm(p_values)
+    assert (np.isfinite(corrected) == known).all()
+    expected = multipletests(p_values[known], method="holm")[1]
+    assert corrected[known] == pytest.approx(expected, rel=1e-12)
 
 
 def test_significantly_better_is_one_sided_in_its_meaning():

@@ -40,9 +40,13 @@ def test_the_papers_own_three_algorithms_differ_for_everyone(blindness):
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 40
 
 
-def test_no_two_algorithms_share_a_colour_or_a_marker():
-    assert len({style.colour for style in LOOKS.values()}) == len(LOOKS)
-    assert len({style.marker for style in LOOKS.values()}) == len(LOOKS)
+def test_no_two_curves_of_a_figure_share_a_colour_or_a_marker():
+    config = load_config(ROOT / "config.yaml")
+    drawn = [study.variants for study in config.studies.values() if study.kind == "figure"]
+    for variants in drawn:
+        looks = [look(variant) for variant in variants]
+        assert len({style.colour for style in looks}) == len(looks)
+        assert len({style.marker for style in looks}) == len(looks)
 
 
 def test_overrides_keep_the_look_of_what_they_override_and_are_named():

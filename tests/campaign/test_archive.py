@@ -264,7 +264,7 @@ def test_a_list_is_empty_without_an_archive(tmp_path):
 
 def test_a_fraction_needs_a_budget(recorded):
     (entry,) = archive.entries(recorded)
-    assert archive.fraction(replace(entry, task="humanoid-1000"), CONFIG) is None
+    assert archive.fraction(replace(entry, task="pusher-100"), CONFIG) is None
 
 
 def test_a_list_tells_a_run_in_the_wrong_place(recorded):

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from unirl_repro import checkpoint
+from unirl_repro.agents.mbpo import MBPO
 from unirl_repro.campaign import forecast as module
-from unirl_repro.campaign import plan
+from unirl_repro.campaign import plan, sizes
 from unirl_repro.campaign.forecast import Forecast, Row, forecast
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.plan import Speed
@@ -161,7 +162,7 @@ def test_disk_is_the_replay_the_states_and_the_rows(places):
     found = forecast(CONFIG, "paper", Site(), places=places)
     spec = CONFIG.spec(HOPPER, "sac_rlpd", 0, "paper")
     episodes = 1800 + 72 * 5  # of 200 steps; five evaluations every 5,000
-    state = module.state_bytes(spec)
+    state = sizes.state_bytes(spec)
     replay = 360_000 * 4 * (11 + 3 + 1 + 11 + 1)
     row = of(found, HOPPER)
     assert row.checkpoint_bytes == 3 * (replay + 2 * state + 540 * episodes)
@@ -180,18 +181,31 @@ def test_the_replays_size_is_that_of_its_files(tmp_path):
     store.save(Checkpoint(1, {}, {}), replay)
     store.close()
     size = sum(path.stat().st_size for path in tmp_path.glob("replay-*"))
-    assert size == pytest.approx(module.replay_bytes(spec), rel=0.01)
+    assert size == pytest.approx(sizes.replay_bytes(spec), rel=0.01)
     ring = replace(spec, parameters=replace(spec.parameters, replay_capacity=5000))
-    assert module.replay_bytes(ring) == module.replay_bytes(spec) / 4
+    assert sizes.replay_bytes(ring) == sizes.replay_bytes(spec) / 4
 
 
-@pytest.mark.parametrize("variant", ["sac", "sac_rlpd", "mbrl", "unified"])
+@pytest.mark.parametrize("variant", sorted(CONFIG.variants))
 def test_the_states_size_is_that_of_a_real_one(variant):
-    spec = replace(CONFIG.spec(HOPPER, variant, 0, "paper"), compiled=False)
+    spec = replace(CONFIG.spec(HOPPER, variant, 0, "paper"), compiled=False, budget=200)
     buffer = io.BytesIO()
     torch.save(Trainer(spec, torch.device("cpu"), lambda rows: None).state(), buffer)
-    assert len(buffer.getvalue()) == pytest.approx(module.state_bytes(spec), rel=0.05)
+    assert len(buffer.getvalue()) == pytest.approx(sizes.state_bytes(spec), rel=0.05, abs=20_000)
     assert module.KEPT_STATES == checkpoint.KEPT
+
+
+@pytest.mark.parametrize("variant", ["mbpo", "pdml"])
+def test_what_model_data_came_from_is_counted(variant):
+    spec = replace(CONFIG.spec(HOPPER, variant, 0, "smoke"), compiled=False)
+    trainer = Trainer(spec, torch.device("cpu"), lambda rows: None)
+    while trainer.env_step < spec.budget:
+        trainer.advance()
+    buffer = io.BytesIO()
+    torch.save(trainer.state(), buffer)
+    assert isinstance(trainer.agent, MBPO)
+    assert len(trainer.agent.rollouts) > 1
+    assert len(buffer.getvalue()) == pytest.approx(sizes.state_bytes(spec), rel=0.05, abs=50_000)
 
 
 def test_the_table_adds_up_and_is_plain_text(places):

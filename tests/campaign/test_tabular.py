@@ -46,7 +46,7 @@ def test_a_small_scale_takes_fewer_seeds_and_nothing_else():
     ("command", "study", "allowed"),
     [
         ("tabular", "unified_rl_fig2", "mnm_fig13, mnm_fig2"),
-        ("aggregate", "mnm_fig2", "unified_rl"),
+        ("aggregate", "mnm_fig2", "alm_windows"),
     ],
 )
 def test_a_command_for_the_other_kind_of_study_says_which_there_are(

@@ -17,6 +17,7 @@ from unirl_repro.analysis.frames import (
 from unirl_repro.analysis.settings import PlannedSettings, RunSettings
 from unirl_repro.figures.unified_rl_gap import METRICS
 
+MAGNITUDES = ("delta", "model_shift", "model_bias")
 NONE = PlannedSettings()
 LETTERS = {"r": "random", "s": "sac", "f": "sac_forced", "m": "mbrl", "u": "sac_untested"}
 
@@ -53,6 +54,19 @@ def study(name, runs, tasks=("hopper-200",), seeds=range(3), budget=2_000, metri
     return with_metrics(frame, build_metrics(plan, runs)), status
 
 
+def magnitudes_of(rows, rng):
+    """Metrics of USB-PO at the end of each episode."""
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {"env_step": rows["env_step"], "name": name, "value": rng.random(len(rows))}
+            )
+            for name in MAGNITUDES
+        ],
+        ignore_index=True,
+    )
+
+
 def learning_run(task, variant="unified", seed=0, source="trained", same_code=True, scale=1.0):
     """A whole run: model-based at first, rarely later, one of its episodes in ten forced."""
     rows = curve(task, variant, seed, scale=scale)
@@ -65,6 +79,10 @@ def learning_run(task, variant="unified", seed=0, source="trained", same_code=Tr
     rows["policy"] = np.where(forced, "sac_forced", policies) if variant != "mbrl" else "mbrl"
     median = np.linspace(60, -40, max(len(rows) - 10, 0)) + rng.normal(0, 5, max(len(rows) - 10, 0))
     recorded = gaps_of(rows, median, 12.0) if variant.startswith("unified") else None
+    if variant.startswith("usbpo"):
+        recorded = magnitudes_of(rows, rng)
+    if task.endswith("-1000"):  # their figures are of evaluations
+        rows = pd.concat([rows, rows[1::2].assign(kind="eval")], ignore_index=True)
     metrics = {} if recorded is None else {"metrics": recorded}
     return RecordedRun(rows, source=source, same_code=same_code, **metrics)
 
@@ -80,7 +98,9 @@ def learning_study(
 ):
     """Frame with metrics, and status; `missing` holds (task, variant, seed), `archive` tasks."""
     planned = tuple((t, v, s) for t in tasks for v in variants for s in range(num_seeds))
-    plan = StudyPlan(name, "quick", dict.fromkeys(tasks, BUDGET), planned, METRICS, settings)
+    plan = StudyPlan(
+        name, "quick", dict.fromkeys(tasks, BUDGET), planned, (*METRICS, *MAGNITUDES), settings
+    )
     scale = {variant: 1 - 0.2 * index for index, variant in enumerate(variants)}
     runs = [
         replace(

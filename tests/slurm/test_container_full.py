@@ -15,7 +15,6 @@ from unirl_repro.campaign import apptainer, container
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.xdist_group("container"),  # one image for all of them
     pytest.mark.timeout(1200),  # alone on two cores a quarter of that; downloads vary
     pytest.mark.skipif(
         shutil.which("apptainer") is None,

@@ -243,7 +243,7 @@ def test_all_algorithms_fill_all_rows():
     table = rows(frame, status)
     part = table[(table["part"] == "returns") & table["task"].isin([HOPPER, "ant-100"])]
     assert part["value"].notna().all()
-    assert len(table[table["statistic"] == "probability_of_improvement"]) == 36
+    assert len(table[table["statistic"] == "probability_of_improvement"]) == 8
 
 
 @pytest.mark.parametrize(("column", "value"), [("task", "ant-1000"), ("variant", "sac")])

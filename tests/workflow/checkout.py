@@ -159,10 +159,8 @@ class Checkout:
     def use_latex(self) -> None:
         """LaTeX itself, for the report without the sections of studies that are not here."""
         (self.folder / "bin" / "latexmk").unlink()
-        unified_rl = (
-            f"unified_rl_{part}" for part in ("switching", "robustness", "overhead", "settings")
-        )
-        for section in (*unified_rl, "mnm"):
+        parts = ("switching", "robustness", "alm", "overhead", "settings", "recomputed")
+        for section in (*(f"unified_rl_{part}" for part in parts), "mnm", "usbpo", "mbpo_blog"):
             self.edit("paper/main.tex", f"\\input{{sections/{section}}}\n", "")
 
     def copy(self, folder: Path) -> "Checkout":

@@ -8,6 +8,7 @@ from tests.workflow.checkout import ROOT
 from unirl_repro.campaign import plan
 from unirl_repro.config import load_config
 from unirl_repro.envs.tasks import TASKS
+from unirl_repro.hyperparameters import MBPOParameters
 from unirl_repro.registry import ALGORITHMS
 
 CONFIG = load_config(ROOT / "config.yaml")
@@ -44,6 +45,25 @@ def test_memory_grows_with_the_replay_until_it_is_full():
     assert need[0] == plan.BASE_MB + 1
     assert need[1] == pytest.approx(plan.BASE_MB + 2 * row * capacity / 2**20, abs=1)
     assert need[2] == need[1]
+
+
+def test_memory_holds_model_data_and_a_rollout_that_is_being_joined():
+    spec = CONFIG.spec("hopper-1000", "mbpo", 0, "paper")
+    assert isinstance(spec.parameters, MBPOParameters)
+    short = replace(spec, parameters=replace(spec.parameters, rollout_schedule=(20, 150, 1, 1)))
+    steps = (15 - 1) * 100_000 * (4 + 2)  # four rollouts an epoch, and one twice
+    row = 4 * (2 * 11 + 3 + 2)
+    more = plan.memory_mb(spec) - plan.memory_mb(short)
+    assert more == pytest.approx(steps * row / 2**20, abs=2)
+
+
+def test_speed_of_many_updates_a_step_is_that_of_one_divided(tmp_path):
+    table = tmp_path / "speeds.csv"
+    table.write_text(
+        "algorithm,task,device,steps_per_second,source\nmbpo,hopper-1000,cpu,60,here\n"
+    )
+    hopper = CONFIG.spec("hopper-1000", "mbpo", 0, "paper")
+    assert plan.steps_per_second(hopper, table=table) == 60 / 20  # updates of the SAC inside
 
 
 def test_speed_is_the_measured_one_else_the_slowest_of_its_algorithm(tmp_path):

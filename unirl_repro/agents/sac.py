@@ -5,7 +5,6 @@ reparameterisation, an entropy coefficient that is learnt. unified_rl (Sec. 3.2)
 both from RLPD: layer normalisation in the critics, and no entropy in the critics' target.
 """
 
-from copy import deepcopy
 from math import log
 from typing import Any
 
@@ -14,11 +13,13 @@ from numpy.random import Generator
 from torch import Tensor
 
 from unirl_repro.agents.protocol import Metrics
+from unirl_repro.agents.updates import repeated_updates
 from unirl_repro.hyperparameters import SACParameters
 from unirl_repro.nn.actor import Actor, StdHead
 from unirl_repro.nn.adam import Adam
 from unirl_repro.nn.compiling import compile_gradients
 from unirl_repro.nn.mlp import MLP
+from unirl_repro.nn.targets import move_towards, sharing, target_of
 from unirl_repro.replay import Batch, Replay
 from unirl_repro.rng import Keys, normal
 
@@ -64,8 +65,8 @@ class SAC:
         self.critic = MLP(
             critic_sizes, keys("critic"), layer_norm=parameters.layer_norm, members=2
         ).to(device)
-        self.target = deepcopy(self.critic).requires_grad_(False)
-        self.fixed_critic = _sharing(self.critic)
+        self.target = target_of(self.critic)
+        self.fixed_critic = sharing(self.critic)
         self.automatic = parameters.entropy_coefficient == "auto"
         self.log_alpha = torch.tensor(
             log(_initial_coefficient(parameters)), device=device, requires_grad=self.automatic
@@ -112,14 +113,12 @@ class SAC:
         if replay.added < max(1, self.random_steps):
             return {}
         batches, noise, size = keys("batch"), keys("noise"), self.parameters.batch_size
-        rows = []
-        for _ in range(count):
+
+        def update() -> dict[str, Tensor]:
             batch = replay.sample(size, batches)
-            draws = normal(noise, 2, size, self.action_dim, like=batch.obs)
-            rows.append(self.update(batch, draws))
-        if count == 1:
-            return rows[0]
-        return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+            return self.update(batch, normal(noise, 2, size, self.action_dim, like=batch.obs))
+
+        return repeated_updates(count, update)
 
     def update(self, batch: Batch, noise: Tensor) -> dict[str, Tensor]:
         """One gradient update of critics, policy, coefficient and targets: [B, ·], [2, B, A]."""
@@ -128,7 +127,7 @@ class SAC:
         self.critic_adam.step(gradients)
         gradients, actor_metrics = self._actor_gradients(batch.obs, noise[0], alpha)
         self.actor_adam.step(gradients)
-        _move_towards(self.target_variables, self.critic_variables, self.parameters.polyak)
+        move_towards(self.target_variables, self.critic_variables, self.parameters.polyak)
         return critic_metrics | actor_metrics | {"entropy_coefficient": alpha}
 
     def critic_gradients(self, batch: Batch, noise: Tensor, alpha: Tensor) -> Gradients:
@@ -173,19 +172,6 @@ class SAC:
         for name in _STATEFUL:
             getattr(self, name).load_state_dict(state[name])
         self.log_alpha.data.copy_(state["log_alpha"])
-
-
-def _sharing(critic: MLP) -> MLP:
-    """The critic, in the same memory, as a function whose weights need no gradients."""
-    shared = deepcopy(critic).requires_grad_(False)
-    for mine, theirs in zip(shared.parameters(), critic.parameters(), strict=True):
-        mine.data = theirs.data
-    return shared
-
-
-@torch.no_grad()
-def _move_towards(target: list[Tensor], source: list[Tensor], polyak: float) -> None:
-    torch._foreach_lerp_(target, source, polyak)
 
 
 _STATEFUL = ("actor", "critic", "target", "actor_adam", "critic_adam")

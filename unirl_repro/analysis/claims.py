@@ -49,7 +49,9 @@ PRINTED = {
 }
 DECIDING = "paper"  # the scale whose sizes and budgets are the papers'
 MAJORITY = ("better_mostly",)  # tests whose findings decide by majority; else by all
+TO_THE_END = ("on_par",)  # tests of runs beyond their task's budget; else up to there
 RUN = ("task", "variant", "seed")
+ROW = ("kind", "episode", "env_step", "name")  # of a run; metrics alone have names
 
 TESTS = RUN_TESTS | TABULAR_TESTS
 Frames = Mapping[str, pd.DataFrame]
@@ -94,7 +96,8 @@ def evaluate(
     frames, statuses : mapping of str to DataFrame, dict
         By study: the tidy frames and what ran of them.
     published : DataFrame
-        Table 1 as printed, from `analysis.frames.load_published`.
+        What gives each task its range, from `analysis.frames.load_published`: Table 1 as printed,
+        and the tops of tasks that are not in it.
     scale : str
         Name of the scale of these runs.
 
@@ -218,7 +221,8 @@ def _untested(claim: Claim) -> str:
 def _undecidable(claim: Claim, statuses: Statuses, scale: str) -> str:
     """Why no runs of this scale can decide it; nothing if they can, or if it needs none."""
     if claim.computed:
-        return ""
+        small = [s for s in claim.computed if not statuses.get(s, {}).get("full_size", True)]
+        return f"sizes at scale {scale} are far below those of scale {DECIDING}" if small else ""
     if scale != DECIDING:
         return f"sizes and budgets of scale {scale} are far below the paper's"
     for selection in claim.runs:
@@ -293,18 +297,24 @@ def _evidence(
         return Computed({study: frames[study] for study in claim.computed})
     parts: list[pd.DataFrame] = []
     budget: dict[str, int] = {}
+    longer: dict[tuple[str, str], int] = {}
     for selection in claim.runs:
         if selection.study is None or selection.study not in frames:
             continue
         frame = frames[selection.study]
         kept = frame["task"].isin(selection.tasks) & frame["variant"].isin(selection.variants)
-        parts.append(frame[kept & (frame["kind"] == "train")])
-        budget |= statuses[selection.study]["budget"]
+        parts.append(frame[kept])
+        status = statuses[selection.study]
+        budget |= status["budget"]
+        longer |= {(run["task"], run["variant"]): run["steps"] for run in status["longer"]}
+    parts = [part for part in parts if not part.empty]
     if parts:
-        rows = pd.concat(parts).drop_duplicates([*RUN, "env_step"])
+        rows = pd.concat(parts)
+        rows = rows.drop_duplicates([*RUN, *(key for key in ROW if key in rows)])
     else:
         rows = published.iloc[:0]
-    return Runs(rows, budget, published_ranges(published), published_lowest(published))
+    ranges, lowests = published_ranges(published), published_lowest(published)
+    return Runs(rows, budget, ranges, lowests, longer)
 
 
 def _printed(claim: Claim, published: pd.DataFrame) -> Verdict | None:
@@ -323,7 +333,7 @@ def _runs(claim: Claim, statuses: Statuses) -> dict[str, Any]:
         cells = set(_cells(selection))
         status = statuses.get(selection.study or "", {})
         for name in lists:
-            for run in status.get(name, []):
+            for run in _short(claim, status) if name == "short" else status.get(name, []):
                 if (run["task"], run["variant"]) in cells:
                     found[name][tuple(run[key] for key in RUN)] = run
     return {
@@ -334,6 +344,21 @@ def _runs(claim: Claim, statuses: Statuses) -> dict[str, Any]:
         "archive": len(found["archive"]),
         "other_code": len(found["other_code"]),
     }
+
+
+def _short(claim: Claim, status: Status) -> list[dict[str, Any]]:
+    """Runs that stop early: before their task's budget, even if they were to go on beyond that."""
+    short = status.get("short", [])
+    if claim.test is not None and claim.test.name in TO_THE_END:
+        return list(short)
+    steps = {(run["task"], run["variant"]): run["steps"] for run in status.get("longer", [])}
+    found = []
+    for run in short:
+        budget = status["budget"][run["task"]]
+        reached = run["reached"] * steps.get((run["task"], run["variant"]), budget) / budget
+        if reached < 1:
+            found.append(run | {"reached": reached})
+    return found
 
 
 def _cells(selection: Selection) -> list[tuple[str, str]]:

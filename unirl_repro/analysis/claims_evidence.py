@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from unirl_repro.analysis.curves import CONFIDENCE, grid, on_grid, training
+from unirl_repro.analysis.curves import CONFIDENCE, evaluations, grid, on_grid, training
 from unirl_repro.analysis.frames import AVERAGE
 from unirl_repro.analysis.statistics import Summary, summarise, summary_of_interval
 from unirl_repro.analysis.thresholds import data_ratios
@@ -38,8 +38,8 @@ class Finding:
         The estimate and its interval, in `unit`.
     unit : str
         "normalised return" (a share of the range of the task's published rows), "share of
-        tested episodes", "ratio of data" or "factor"; in tabular worlds "return", "nats", "share",
-        "iterations" or "number".
+        tested episodes", "ratio of data", "factor" or "ratio of magnitudes"; in tabular worlds
+        "return", "nats", "share", "iterations" or "number".
     p_for, p_against : float
         Two-sided p-values against the hypotheses that the claim fails here, and that it holds
         here; NaN with fewer than two seeds, or where no spread is known.
@@ -166,6 +166,25 @@ class Evidence(Protocol):
     ) -> tuple[float, np.ndarray, int]:
         """Ratio of data to a level, its resamples, and the seeds of the smaller sample."""
 
+    def evaluations(self, task: str, variant: str, step: int) -> Summary:
+        """Evaluation return at a step, over seeds."""
+
+    def reported(self, task: str, variant: str, step: int) -> Summary:
+        """What a document or its code gives for that."""
+
+    def evaluated(
+        self, task: str, variant: str, window: Window, *, longer: bool = False
+    ) -> Summary:
+        """Mean evaluation return over a window of training, over seeds.
+
+        With `longer`, over a window of a run that goes on beyond its task's budget.
+        """
+
+    def magnitude(
+        self, task: str, variant: str, metric: str, beside: str, window: Window, *, signed: bool
+    ) -> Summary:
+        """Mean of a metric over a window, or of its size, over the mean size of another; over seeds."""
+
     def range(self, task: str) -> float:
         """Highest less lowest published row of a task [reward]."""
 
@@ -174,21 +193,24 @@ class Evidence(Protocol):
 
 
 def published_ranges(published: pd.DataFrame) -> dict[str, float]:
-    """Highest less lowest printed row of each task of Table 1: the unit of a margin.
+    """Highest less lowest published row of each task: the unit of a margin.
 
     Parameters
     ----------
     published : DataFrame
-        Rows of kind `published`, from `analysis.frames.load_published`.
+        Rows of kind `published`, from `analysis.frames.load_published`: Table 1, and the tops of
+        tasks that are not in it.
     """
+    lowest = published_lowest(published)
     rows = published[published["task"] != AVERAGE].groupby("task")["return"]
-    return {str(task): float(group.max() - group.min()) for task, group in rows}
+    return {str(task): float(highest) - lowest[str(task)] for task, highest in rows.max().items()}
 
 
 def published_lowest(published: pd.DataFrame) -> dict[str, float]:
-    """Lowest printed row of each task of Table 1: the zero of a normalised return."""
+    """Lowest published row of each task, the zero of a normalised return; 0 below a lone top."""
     rows = published[published["task"] != AVERAGE].groupby("task")["return"]
-    return {str(task): float(lowest) for task, lowest in rows.min().items()}
+    # A task that Table 1 does not have is given by one row, its top: deviation D21.
+    return {str(task): float(group.min()) if len(group) > 1 else 0.0 for task, group in rows}
 
 
 def share_spread(counts: np.ndarray, numbers: np.ndarray) -> float:
@@ -224,17 +246,20 @@ class Runs:
     Attributes
     ----------
     frame : DataFrame
-        Rows of the claim's runs; each run once.
+        Rows of the claim's runs, each run once, and what is published of them.
     budget : dict of str to int
         Environment steps of each task, which windows are shares of.
     ranges, lowests : dict of str to float
         From `published_ranges` and `published_lowest`.
+    longer : dict of (str, str) to int
+        Environment steps by task and variant, of those that train beyond their task's budget.
     """
 
     frame: pd.DataFrame
     budget: Mapping[str, int]
     ranges: Mapping[str, float]
     lowests: Mapping[str, float] = field(default_factory=dict)
+    longer: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def returns(self, task: str, variant: str, window: Window) -> Summary:
         return summarise(self._averages(self._rows(task, variant), task, window).to_numpy())
@@ -245,13 +270,13 @@ class Runs:
         rows = self._rows(task, variant)
         start = rows[rows["policy"] == RANDOM].groupby("seed")["return"].mean()
         if policies is not None:
-            acted = self._within(rows[rows["policy"].isin(policies)], task, window)
+            acted = _within(rows[rows["policy"].isin(policies)], window, self.budget.get(task, 0))
             return summarise((acted.groupby("seed")["return"].mean() - start).to_numpy())
         return summarise((self._averages(rows, task, window) - start).to_numpy())
 
     def choices(self, task: str, variant: str, policy: str, window: Window) -> Summary:
         rows = self._rows(task, variant)
-        tested = self._within(rows[rows["policy"].isin(CHOSEN)], task, window)
+        tested = _within(rows[rows["policy"].isin(CHOSEN)], window, self.budget.get(task, 0))
         chosen = tested["policy"].map(CHOSEN) == policy
         seeds = chosen.groupby(tested["seed"])
         found = summarise(seeds.mean().to_numpy(float))
@@ -270,6 +295,34 @@ class Runs:
         value, drawn = data_ratios(both[0], both[1], edges, share)
         return value, drawn, min(rows["seed"].nunique() for rows in both)
 
+    def evaluations(self, task: str, variant: str, step: int) -> Summary:
+        rows = evaluations(self._recorded(task, variant))
+        return summarise(rows[rows["env_step"] == step]["return"].to_numpy(float))
+
+    def reported(self, task: str, variant: str, step: int) -> Summary:
+        rows = self.frame[self.frame["kind"] == "published"]
+        found = rows[(rows["task"] == task) & (rows["variant"] == variant)]
+        return _printed(found[found["env_step"] == step])
+
+    def evaluated(
+        self, task: str, variant: str, window: Window, *, longer: bool = False
+    ) -> Summary:
+        steps = self.longer.get((task, variant), 0) if longer else self.budget.get(task, 0)
+        points = evaluations(_within(self._recorded(task, variant), window, steps))
+        return summarise(points.groupby("seed")["return"].mean().to_numpy(float))
+
+    def magnitude(
+        self, task: str, variant: str, metric: str, beside: str, window: Window, *, signed: bool
+    ) -> Summary:
+        rows = self._recorded(task, variant)
+        rows = _within(rows[rows["kind"] == "metric"], window, self.budget.get(task, 0))
+        if rows.empty:  # without any, a frame has no column of values
+            return NOTHING
+        rows = rows.assign(size=rows["value"].abs())
+        ours, other = (rows[rows["name"] == name].groupby("seed") for name in (metric, beside))
+        ratio = ours["value" if signed else "size"].mean() / other["size"].mean()
+        return summarise(ratio.to_numpy(float))
+
     def range(self, task: str) -> float:
         return self.ranges.get(task, float("nan"))
 
@@ -277,8 +330,12 @@ class Runs:
         return self.lowests.get(task, float("nan"))
 
     def _rows(self, task: str, variant: str) -> pd.DataFrame:
-        rows = training(self.frame)
-        return rows[(rows["task"] == task) & (rows["variant"] == variant)]
+        return training(self._recorded(task, variant))
+
+    def _recorded(self, task: str, variant: str) -> pd.DataFrame:
+        """Rows of any kind."""
+        frame = self.frame
+        return frame[(frame["task"] == task) & (frame["variant"] == variant)]
 
     def _averages(self, rows: pd.DataFrame, task: str, window: Window) -> pd.Series:
         """Mean of each seed's curve over a window, each environment step counting once."""
@@ -286,11 +343,6 @@ class Runs:
             return pd.Series(dtype=float)
         edges = self.budget[task] * np.array(window)
         return on_grid(rows, edges).set_index("seed")["return"]
-
-    def _within(self, rows: pd.DataFrame, task: str, window: Window) -> pd.DataFrame:
-        """Episodes that end inside a window."""
-        low, high = (self.budget.get(task, 0) * edge for edge in window)
-        return rows[(rows["env_step"] > low) & (rows["env_step"] <= high)]
 
 
 @dataclass(frozen=True)
@@ -308,10 +360,7 @@ class Printed:
     def returns(self, task: str, variant: str, window: Window) -> Summary:
         rows = self.published
         found = rows[(rows["task"] == task) & (rows["variant"] == variant)]
-        if window != WHOLE or found.empty:
-            return NOTHING
-        row = found.iloc[0]
-        return summary_of_interval(row["return"], row["interval"], int(row["num_seeds"]))
+        return _printed(found[found["env_step"] == 0]) if window == WHOLE else NOTHING
 
     def gain(
         self, task: str, variant: str, window: Window, policies: Collection[str] | None
@@ -326,8 +375,38 @@ class Printed:
     ) -> tuple[float, np.ndarray, int]:
         return float("nan"), np.array([]), 0
 
+    def evaluations(self, task: str, variant: str, step: int) -> Summary:
+        return NOTHING
+
+    def reported(self, task: str, variant: str, step: int) -> Summary:
+        return NOTHING
+
+    def evaluated(
+        self, task: str, variant: str, window: Window, *, longer: bool = False
+    ) -> Summary:
+        return NOTHING
+
+    def magnitude(
+        self, task: str, variant: str, metric: str, beside: str, window: Window, *, signed: bool
+    ) -> Summary:
+        return NOTHING
+
     def range(self, task: str) -> float:
         return published_ranges(self.published).get(task, float("nan"))
 
     def lowest(self, task: str) -> float:
         return published_lowest(self.published).get(task, float("nan"))
+
+
+def _within(rows: pd.DataFrame, window: Window, steps: int) -> pd.DataFrame:
+    """Rows inside a window of so many steps, by where they end."""
+    low, high = (steps * edge for edge in window)
+    return rows[(rows["env_step"] > low) & (rows["env_step"] <= high)]
+
+
+def _printed(rows: pd.DataFrame) -> Summary:
+    """The first of some published rows."""
+    if rows.empty:
+        return NOTHING
+    row = rows.iloc[0]
+    return summary_of_interval(row["return"], row["interval"], int(row["num_seeds"]))

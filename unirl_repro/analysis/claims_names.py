@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from unirl_repro.analysis.claims_register import TASK_KEYS, VARIANT_KEYS, listed
+from unirl_repro.analysis.claims_register import METRIC_KEYS, TASK_KEYS, VARIANT_KEYS, listed
 from unirl_repro.analysis.style import look, task_name
 
 FEW = 2  # rivals that are named one by one
@@ -13,6 +13,7 @@ POLICIES = {
     "sac_forced": "forced SAC",
     "mbrl": "MBRL",
 }
+SYMBOLS = {"delta": "Δ"}  # of metrics; others go by their names
 
 
 def called(key: str, value: str) -> str:
@@ -25,7 +26,20 @@ def called(key: str, value: str) -> str:
     """
     if key in TASK_KEYS:
         return task_name(value)
+    if key in METRIC_KEYS:
+        return metric_name(value)
     return look(value).name if key in VARIANT_KEYS else POLICIES[value]
+
+
+def metric_name(metric: str) -> str:
+    """Name of a metric.
+
+    Examples
+    --------
+    >>> metric_name("delta"), metric_name("model_shift")
+    ('Δ', 'model shift')
+    """
+    return SYMBOLS.get(metric, metric.replace("_", " "))
 
 
 def run_name(task: str, variant: str, seed: int) -> str:

@@ -22,6 +22,8 @@ from unirl_repro.config import (
     Config,
     DocumentName,
     Name,
+    Part,
+    Study,
     TaskId,
     Tasks,
     VariantName,
@@ -32,8 +34,8 @@ from unirl_repro.explain import ConfigError, explain
 from unirl_repro.yamlfile import read_yaml
 
 REGISTER = Path("paper/claims.yaml")
-# Printed in Table 1 of unified_rl: a claim that needs one waits until config.yaml has it.
-PUBLISHED_ONLY = Literal["alm", "ddpg", "svg", "td3", "hl", "ppo"]
+# Of the documents' algorithms: a claim that needs one waits until config.yaml has it.
+PUBLISHED_ONLY = Literal["mnm_approx", "vmbpo", "vaml", "value_weighted"]
 Policy = Literal[
     "random", "sac_untested", "sac", "sac_forced", "mbrl"
 ]  # who acts: the curves' column
@@ -41,7 +43,8 @@ WHOLE = (0.0, 1.0)
 # Parameters that name something.
 VARIANT_KEYS = ("ours", "than", "variant", "early", "late")
 TASK_KEYS = ("plain", "changed", "range_of")
-NAMING = (*VARIANT_KEYS, *TASK_KEYS, "policies")
+METRIC_KEYS = ("metric", "beside")
+NAMING = (*VARIANT_KEYS, *TASK_KEYS, *METRIC_KEYS, "policies")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Margin = Annotated[float, Field(gt=0, lt=1)]
@@ -55,7 +58,8 @@ class _Model(BaseModel):
 class Comparison(_Model):
     """`ours` against the better of `than`, in the mean return over a window of training.
 
-    The margin is a share of the range of a task's published rows, `range_of` if not of its own.
+    The returns are of the episodes of training, or of evaluations in between. The margin is a share
+    of the range of a task's published rows, `range_of` if not of its own.
     """
 
     ours: VariantName
@@ -63,6 +67,16 @@ class Comparison(_Model):
     margin: Margin
     window: Window = WHOLE
     range_of: TaskId | None = None
+    returns: Literal["training", "evaluation"] = "training"
+
+
+class Asymptote(_Model):
+    """`ours` against `than` in a run that is longer: evaluations in a window of each one's length."""
+
+    ours: VariantName
+    than: VariantName
+    margin: Margin
+    window: Window
 
 
 class Standing(_Model):
@@ -143,6 +157,27 @@ class DataToLevel(_Model):
     claimed: PositiveFloat
 
 
+class Reported(_Model):
+    """Evaluation returns at some steps against those that others report there.
+
+    The margin is a share of the reported mean.
+    """
+
+    variant: VariantName
+    steps: Annotated[list[PositiveInt], Field(min_length=1)]
+    margin: Margin
+
+
+class Magnitude(_Model):
+    """A metric of a variant as a share of the mean size of each of others, in a window of training."""
+
+    variant: VariantName
+    metric: Name
+    beside: Annotated[list[Name], Field(min_length=1)]
+    share: Margin
+    window: Window = WHOLE
+
+
 class Overhead(_Model):
     """Slower updates that saved data pay for, at a time for one episode's updates of `than`."""
 
@@ -158,9 +193,7 @@ class Overhead(_Model):
 Unit = Literal["return", "nats", "share", "iterations", "number"]
 
 
-class Within(_Model):
-    """A number of each of some variants of a tabular study, on one side of a bound."""
-
+class _Bounded(_Model):
     study: Name
     panel: Name
     name: Name
@@ -170,10 +203,18 @@ class Within(_Model):
     unit: Unit = "number"
 
     @model_validator(mode="after")
-    def _one_bound(self) -> "Within":
+    def _one_bound(self) -> "_Bounded":
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("has both or neither of at_least and at_most. Allowed: one of them")
         return self
+
+
+class Within(_Bounded):
+    """A number of each of some variants of a tabular study, on one side of a bound."""
+
+
+class Beyond(_Bounded):
+    """The mean over seeds of a number of each of some variants, on one side of a bound."""
 
 
 class Ordered(_Model):
@@ -205,10 +246,16 @@ class Ahead(_Model):
     unit: Unit = "number"
 
 
-TABULAR: dict[str, type[_Model]] = {"within": Within, "ordered": Ordered, "ahead": Ahead}
+TABULAR: dict[str, type[_Model]] = {
+    "within": Within,
+    "beyond": Beyond,
+    "ordered": Ordered,
+    "ahead": Ahead,
+}
 PARAMETERS: dict[str, type[_Model]] = {
     **TABULAR,
     "better": Comparison,
+    "far_better": Comparison,
     "no_worse": Comparison,
     "equal": Comparison,
     "better_mostly": Comparison,
@@ -221,6 +268,11 @@ PARAMETERS: dict[str, type[_Model]] = {
     "shares": Shares,
     "data_to_level": DataToLevel,
     "overhead": Overhead,
+    "above_reported": Reported,
+    "as_reported": Reported,
+    "on_par": Asymptote,
+    "around_zero": Magnitude,
+    "far_smaller": Magnitude,
 }
 
 
@@ -258,7 +310,7 @@ class Claim(_Model):
     runs : list of Selection
         Runs of this project that decide it; none where it cannot be tested.
     computed : list of str
-        In place of runs, the tabular studies that decide it.
+        In place of runs, the studies without any that decide it.
     absent : list of str
         Algorithms that it needs and config.yaml does not have.
     test : Rule, optional
@@ -337,6 +389,7 @@ def load_register(config: Config, path: Path = REGISTER) -> dict[str, Claim]:
         _check_computed(config, claim, f"claims.{name}", path.name)
         if claim.test is not None:
             _check_rule(claim, claim.test, f"claims.{name}.test", path.name)
+            _check_metrics(config, claim, f"claims.{name}.test.parameters", path.name)
         if claim.given is not None:
             _check_test(claim, claim.given, f"claims.{name}.given", path.name)
     return claims
@@ -347,6 +400,12 @@ def studies(register: Mapping[str, Claim]) -> list[str]:
     claims = register.values()
     named = [s.study for claim in claims for s in claim.runs if s.study]
     return list(dict.fromkeys([*named, *(s for claim in claims for s in claim.computed)]))
+
+
+def measured(register: Mapping[str, Claim]) -> list[str]:
+    """The studies of which the claims need the metrics too."""
+    claims = [claim for claim in register.values() if _magnitude(claim) is not None]
+    return list(dict.fromkeys(s.study for claim in claims for s in claim.runs if s.study))
 
 
 def parameters(rule: Rule | Given) -> _Model:
@@ -367,6 +426,8 @@ def sentence(
             values[key] = called(key, value)
         elif key in NAMING and value is not None:
             values[key] = listed([called(key, entry) for entry in value])
+        elif key == "steps":
+            values[key] = listed([f"{step:,}" for step in value])
     return rule.rule.format(**values, **constants)
 
 
@@ -401,7 +462,7 @@ def _check_computed(config: Config, claim: Claim, place: str, file: str) -> None
     names = [
         name
         for name, study in config.studies.items()
-        if study.tabular and study.document == claim.document
+        if not study.has_runs and study.document == claim.document
     ]
     for i, study in enumerate(claim.computed):
         check_choice(f"{place}.computed[{i}]", study, names, file)
@@ -413,13 +474,16 @@ def _check_study(
     names = [name for name, study in config.studies.items() if study.document == document]
     check_choice(f"{place}.study", selection.study, names, file)
     study = config.studies[str(selection.study)]
-    for key, chosen, allowed in (
-        ("tasks", selection.tasks, study.tasks),
-        ("variants", selection.variants, study.variants),
-    ):
-        for i, value in enumerate(chosen):
-            check_choice(f"{place}.{key}[{i}]", value, allowed, file)
-    seeds = study.seeds if isinstance(study.seeds, int) else len(study.seeds)
+    parts: list[Study | Part] = [study, *study.besides]
+    tasks = {task for part in parts for task in part.tasks}
+    for i, task in enumerate(selection.tasks):
+        check_choice(f"{place}.tasks[{i}]", task, tasks, file)
+    cells = {(t, v) for part in parts for t in part.tasks for v in part.variants}
+    everywhere = {v for _, v in cells if all((t, v) in cells for t in selection.tasks)}
+    for i, variant in enumerate(selection.variants):
+        check_choice(f"{place}.variants[{i}]", variant, everywhere, file)
+    choices = [part.seeds for part in parts if set(part.tasks) & set(selection.tasks)]
+    seeds = min(choice if isinstance(choice, int) else len(choice) for choice in choices)
     if selection.seeds > seeds:
         raise ConfigError(
             f"{file}: {place}.seeds is {selection.seeds}. Allowed: at most {seeds}, which is what "
@@ -448,7 +512,7 @@ def _check_test(claim: Claim, rule: Rule | Given, place: str, file: str) -> None
         here = f"{place}.parameters"
         text = explain(error, file, rule.parameters, kind.model_json_schema(), here)
         raise ConfigError(text) from error
-    if isinstance(checked, Within | Ordered | Ahead):
+    if isinstance(checked, Within | Beyond | Ordered | Ahead):
         check_choice(f"{place}.parameters.study", checked.study, claim.computed, file)
         return
     for key, variant in _named_variants(checked):
@@ -456,6 +520,22 @@ def _check_test(claim: Claim, rule: Rule | Given, place: str, file: str) -> None
     for key in ("plain", "changed"):
         if hasattr(checked, key):
             check_choice(f"{place}.parameters.{key}", getattr(checked, key), claim.tasks, file)
+
+
+def _check_metrics(config: Config, claim: Claim, place: str, file: str) -> None:
+    checked = _magnitude(claim)
+    if checked is None:
+        return
+    recorded = [m for s in claim.runs if s.study for m in config.studies[s.study].metrics]
+    check_choice(f"{place}.metric", checked.metric, recorded, file)
+    for i, name in enumerate(checked.beside):
+        check_choice(f"{place}.beside[{i}]", name, recorded, file)
+
+
+def _magnitude(claim: Claim) -> Magnitude | None:
+    """The parameters of a test that asks for metrics; None of any other."""
+    checked = parameters(claim.test) if claim.test is not None else None
+    return checked if isinstance(checked, Magnitude) else None
 
 
 def _named_variants(checked: _Model) -> Iterator[tuple[str, str]]:

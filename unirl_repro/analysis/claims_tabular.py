@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from unirl_repro.analysis.claims_evidence import Contrast, Finding, contrast
-from unirl_repro.analysis.claims_register import Ahead, Ordered, Within
+from unirl_repro.analysis.claims_register import Ahead, Beyond, Ordered, Within
 from unirl_repro.analysis.statistics import SIGNIFICANCE, summarise
 
 PLACE = ["seed", "iteration", "row", "column", "action"]
@@ -29,9 +29,12 @@ class Computed:
         Raises
         ------
         ValueError
-            If there is none: the claim names what its study does not compute.
+            If there is none: the claim names what its study does not compute. A study of which
+            nothing is computed yet has no numbers at all.
         """
         rows = self.frames[study]
+        if rows.empty:
+            return pd.Series([], index=pd.MultiIndex.from_arrays([[]] * len(PLACE)), dtype=float)
         rows = rows[(rows["panel"] == panel) & (rows["name"] == name)]
         rows = rows[rows["variant"] == variant]
         if rows.empty:
@@ -54,6 +57,26 @@ def within(evidence: Computed, tasks: Sequence[str], how: Within) -> list[Findin
             worst, margin = values.max(), how.at_most - values.max()
         what = f"{_words(how.name)}, {_words(variant)}"
         findings.append(_exact(what, worst, margin, how.unit, _num_seeds(values)))
+    return findings
+
+
+def beyond(evidence: Computed, tasks: Sequence[str], how: Beyond) -> list[Finding]:
+    """Is a number of each variant on the claimed side of a bound, in the mean over seeds?
+
+    Student's test: for, significantly on that side; against, significantly on the other.
+    """
+    findings = []
+    for variant in how.of:
+        values = evidence.numbers(how.study, how.panel, how.name, variant)
+        found = contrast([(1.0, summarise(values.to_numpy()))])
+        if how.at_least is not None:
+            p_values = found.above(how.at_least), found.below(how.at_least)
+        else:
+            assert how.at_most is not None
+            p_values = found.below(how.at_most), found.above(how.at_most)
+        what = f"{_words(how.name)}, {_words(variant)}"
+        numbers = (found.effect, *found.interval)
+        findings.append(Finding(what, *numbers, how.unit, *p_values, found.num_seeds))
     return findings
 
 
@@ -111,5 +134,5 @@ def _words(name: str) -> str:
 
 
 TESTS: dict[str, Callable[..., list[Finding]]] = {
-    function.__name__: function for function in (within, ordered, ahead)
+    function.__name__: function for function in (within, beyond, ordered, ahead)
 }

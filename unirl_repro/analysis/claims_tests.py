@@ -2,10 +2,10 @@
 
 Each finding has two p-values, one for the claim and one against it, both two-sided: below the
 level of significance the interval excludes that the claim fails, or that it holds. Where neither
-is, it is open. Words are read as deviations U17 and U19 say.
+is, it is open. Words are read as deviations U17, U19 and D20 say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +15,11 @@ from unirl_repro.analysis.claims_evidence import (
     Contrast,
     Evidence,
     Finding,
-    Window,
     contrast,
 )
-from unirl_repro.analysis.claims_names import POLICIES, against
+from unirl_repro.analysis.claims_names import POLICIES, against, metric_name
 from unirl_repro.analysis.claims_register import (
+    Asymptote,
     AverageComparison,
     Comparison,
     Condition,
@@ -27,7 +27,9 @@ from unirl_repro.analysis.claims_register import (
     DataToLevel,
     Drop,
     Gain,
+    Magnitude,
     Overhead,
+    Reported,
     Shares,
     Standing,
 )
@@ -36,6 +38,8 @@ from unirl_repro.analysis.style import look, task_name
 from unirl_repro.analysis.thresholds import percentiles, permissible_overhead
 
 NORMALISED = "normalised return"
+OF_REPORTED = "share of the reported return"
+OF_MAGNITUDE = "ratio of magnitudes"
 PER_UPDATE = "if_the_time_is_one_update_s"  # the other reading of A.2.6
 WHOLE = (0.0, 1.0)
 Tasks = Sequence[str]
@@ -64,12 +68,17 @@ def _better(evidence: Evidence, task: str, how: Comparison, than: Sequence[str])
 
 
 def _superior(
-    what: str, found: Contrast, margin: float, span: float, also: dict[str, float] | None = None
+    what: str,
+    found: Contrast,
+    margin: float,
+    span: float,
+    also: dict[str, float] | None = None,
+    unit: str = NORMALISED,
 ) -> Finding:
     p_for = found.above(0)
     # An advantage that is significant is one, even if it is small.
     p_against = 1.0 if p_for < SIGNIFICANCE else found.below(margin * span)
-    return _finding(what, found, span, p_for, p_against, also)
+    return _finding(what, found, span, p_for, p_against, also, unit)
 
 
 def no_worse(evidence: Evidence, tasks: Tasks, how: Comparison) -> list[Finding]:
@@ -78,32 +87,47 @@ def no_worse(evidence: Evidence, tasks: Tasks, how: Comparison) -> list[Finding]
     Non-inferiority by Welch's test: for or against, as the interval of the difference lies above
     or below minus the margin.
     """
-    findings = []
-    for task in tasks:
-        found = contrast(_pair(evidence, task, how, how.than))
-        span = evidence.range(how.range_of or task)
-        bound = -how.margin * span
-        what = _compared(task, how.ours, how.than)
-        findings.append(_finding(what, found, span, found.above(bound), found.below(bound)))
-    return findings
+    return [_beyond(evidence, task, how, -how.margin) for task in tasks]
+
+
+def far_better(evidence: Evidence, tasks: Tasks, how: Comparison) -> list[Finding]:
+    """On each task, is `ours` above the better of `than` by more than the margin?
+
+    Welch's test: for or against, as the interval of the difference lies above or below the margin.
+    """
+    return [_beyond(evidence, task, how, how.margin) for task in tasks]
+
+
+def _beyond(evidence: Evidence, task: str, how: Comparison, share: float) -> Finding:
+    found = contrast(_pair(evidence, task, how, how.than))
+    span = evidence.range(how.range_of or task)
+    p_values = found.above(share * span), found.below(share * span)
+    return _finding(_compared(task, how.ours, how.than), found, span, *p_values)
 
 
 def equal(evidence: Evidence, tasks: Tasks, how: Comparison) -> list[Finding]:
-    """On each task, do `ours` and the better of `than` differ by less than the margin?
+    """On each task, do `ours` and each of `than` differ by less than the margin?
 
     Two one-sided tests: for, if the interval of the difference lies between minus and plus the
     margin; against, if it lies beyond one of them.
     """
     findings = []
     for task in tasks:
-        found = contrast(_pair(evidence, task, how, how.than))
         span = evidence.range(how.range_of or task)
-        bound = how.margin * span
-        inside = max(found.above(-bound), found.below(bound))
-        outside = min(found.below(-bound), found.above(bound))
-        what = _compared(task, how.ours, how.than)
-        findings.append(_finding(what, found, span, inside, outside))
+        for other in how.than:
+            found = contrast(_pair(evidence, task, how, [other]))
+            what = _compared(task, how.ours, [other])
+            findings.append(_equal(what, found, how.margin, span))
     return findings
+
+
+def _equal(
+    what: str, found: Contrast, margin: float, span: float, unit: str = NORMALISED
+) -> Finding:
+    bound = margin * span
+    inside = max(found.above(-bound), found.below(bound))
+    outside = min(found.below(-bound), found.above(bound))
+    return _finding(what, found, span, inside, outside, unit=unit)
 
 
 def good_everywhere(evidence: Evidence, tasks: Tasks, how: Standing) -> list[Finding]:
@@ -151,7 +175,8 @@ def better_average(evidence: Evidence, tasks: Tasks, how: AverageComparison) -> 
         for task in tasks:
             weight = 1 / (evidence.range(task) * len(tasks))
             terms.append((weight, evidence.returns(task, how.ours, WHOLE)))
-            terms.append((-weight, _best(evidence, task, than, WHOLE)))
+            rivals_there = [evidence.returns(task, other, WHOLE) for other in than]
+            terms.append((-weight, _best(rivals_there)))
         findings.append(_superior(what, contrast(terms), how.margin, 1.0))
     return findings
 
@@ -297,6 +322,96 @@ def overhead(evidence: Evidence, tasks: Tasks, how: Overhead) -> list[Finding]:
     return findings
 
 
+def above_reported(evidence: Evidence, tasks: Tasks, how: Reported) -> list[Finding]:
+    """On each task and at each step, is the evaluation return above the reported one?
+
+    Welch's test; for and against as in `better`, the margin being a share of the reported mean.
+    """
+    return [
+        _superior(what, found, how.margin, level, unit=OF_REPORTED)
+        for what, found, level in _against_reported(evidence, tasks, how)
+    ]
+
+
+def as_reported(evidence: Evidence, tasks: Tasks, how: Reported) -> list[Finding]:
+    """On each task and at each step, does it differ from the reported one by less than the margin?
+
+    As `equal`.
+    """
+    return [
+        _equal(what, found, how.margin, level, unit=OF_REPORTED)
+        for what, found, level in _against_reported(evidence, tasks, how)
+    ]
+
+
+def _against_reported(
+    evidence: Evidence, tasks: Tasks, how: Reported
+) -> Iterator[tuple[str, Contrast, float]]:
+    for task in tasks:
+        for step in how.steps:
+            reported = evidence.reported(task, how.variant, step)
+            ours = evidence.evaluations(task, how.variant, step)
+            what = f"{task_name(task)}: {look(how.variant).name} after {step:,} steps"
+            yield what, contrast([(1.0, ours), (-1.0, reported)]), reported.mean
+
+
+def on_par(evidence: Evidence, tasks: Tasks, how: Asymptote) -> list[Finding]:
+    """On each task, does `ours` end not below a longer run of `than` by more than the margin?
+
+    Non-inferiority of evaluations by Welch's test, as in `no_worse`. Where seeds do not differ, as
+    at the ceiling of a task, the difference itself decides.
+    """
+    findings = []
+    for task in tasks:
+        ours = evidence.evaluated(task, how.ours, how.window)
+        asymptote = evidence.evaluated(task, how.than, how.window, longer=True)
+        found = contrast([(1.0, ours), (-1.0, asymptote)])
+        span = evidence.range(task)
+        bound = -how.margin * span
+        what = f"{_compared(task, how.ours, [how.than])} in its longer run"
+        finding = _finding(what, found, span, found.above(bound), found.below(bound))
+        if found.error == 0:
+            p_for, p_against = float(found.effect < bound), float(found.effect >= bound)
+            finding = replace(finding, exact=True, p_for=p_for, p_against=p_against)
+        findings.append(finding)
+    return findings
+
+
+def far_smaller(evidence: Evidence, tasks: Tasks, how: Magnitude) -> list[Finding]:
+    """On each task, is the mean size of a metric below a share of that of each of others?
+
+    Student's test of the ratio over seeds.
+    """
+    return [
+        _finding(
+            *(what, found, 1.0, found.below(how.share), found.above(how.share)), unit=OF_MAGNITUDE
+        )
+        for what, found in _magnitudes(evidence, tasks, how, signed=False)
+    ]
+
+
+def around_zero(evidence: Evidence, tasks: Tasks, how: Magnitude) -> list[Finding]:
+    """On each task, is a metric's mean within a share of the mean size of each of others?
+
+    As `equal`, by Student's test of the ratio over seeds.
+    """
+    return [
+        _equal(what, found, how.share, 1.0, unit=OF_MAGNITUDE)
+        for what, found in _magnitudes(evidence, tasks, how, signed=True)
+    ]
+
+
+def _magnitudes(
+    evidence: Evidence, tasks: Tasks, how: Magnitude, *, signed: bool
+) -> Iterator[tuple[str, Contrast]]:
+    for task in tasks:
+        for other in how.beside:
+            names = (how.variant, how.metric, other)
+            ratio = evidence.magnitude(task, *names, how.window, signed=signed)
+            what = f"{task_name(task)}: {metric_name(how.metric)} over {metric_name(other)}"
+            yield what, contrast([(1.0, ratio)])
+
+
 def _factor(ratio: float, how: Overhead, update_seconds: float) -> float:
     return permissible_overhead(ratio, update_seconds, how.episode_seconds)
 
@@ -319,13 +434,13 @@ def _compared(task: str, ours: str, than: Sequence[str]) -> str:
 def _pair(
     evidence: Evidence, task: str, how: Comparison, than: Sequence[str]
 ) -> list[tuple[float, Summary]]:
-    ours = evidence.returns(task, how.ours, how.window)
-    return [(1.0, ours), (-1.0, _best(evidence, task, than, how.window))]
+    mean = evidence.evaluated if how.returns == "evaluation" else evidence.returns
+    ours, *rivals = (mean(task, variant, how.window) for variant in (how.ours, *than))
+    return [(1.0, ours), (-1.0, _best(rivals))]
 
 
-def _best(evidence: Evidence, task: str, variants: Sequence[str], window: Window) -> Summary:
+def _best(samples: Sequence[Summary]) -> Summary:
     """The sample with the highest mean; none where one is missing, since that might be higher."""
-    samples = [evidence.returns(task, variant, window) for variant in variants]
     if any(sample.num_seeds == 0 for sample in samples):
         return NOTHING
     return max(samples, key=lambda sample: sample.mean)
@@ -349,7 +464,8 @@ def _finding(
 TESTS: dict[str, Callable[..., list[Finding]]] = {
     function.__name__: function
     for function in (
-        *(better, no_worse, equal, better_mostly, better_average, good_everywhere),
+        *(better, far_better, no_worse, equal, better_mostly, better_average, good_everywhere),
         *(overtaken, learns, fails, loses_less, shares, data_to_level, overhead),
+        *(above_reported, as_reported, on_par, far_smaller, around_zero),
     )
 }

@@ -31,6 +31,7 @@ SHORT_PRINTED = {
 CAPTION = r"Claims, verdicts and what they rest on. \regenerate{claims}"
 # Decimals of each unit.
 UNITS = {"normalised return": 2, "share of tested episodes": 2, "ratio of data": 2, "factor": 1}
+UNITS |= {"share of the reported return": 2, "ratio of magnitudes": 3}
 UNITS |= {"return": 1, "nats": 4, "share": 3, "iterations": 0, "number": 4}  # of tabular worlds
 ALSO = {PER_UPDATE: "by the other reading"}  # numbers that decide nothing and are shown
 FIRST_TO_SHOW = (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)
@@ -103,7 +104,8 @@ def _short_id(claim: Mapping[str, Any]) -> str:
 def _seeds(claim: Mapping[str, Any]) -> str:
     """Seeds of the smallest and the largest sample, and marks as in the other tables."""
     runs = claim["runs"]
-    if claim["computed"] and not any(number["num_seeds"] for number in claim["numbers"]):
+    numbers = claim["numbers"]
+    if claim["computed"] and all(n["exact"] and not n["num_seeds"] for n in numbers):
         return "exact"
     if not runs["planned"] and not claim["computed"]:
         return latex.DASH

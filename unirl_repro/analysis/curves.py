@@ -37,6 +37,23 @@ def training(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["kind"] == "train"]
 
 
+def evaluations(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean return of each evaluation: one row a seed and step.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of one variant on one task.
+
+    Returns
+    -------
+    DataFrame
+        Columns seed, env_step, return.
+    """
+    rows = frame[frame["kind"] == "eval"]
+    return rows.groupby(["seed", "env_step"])["return"].mean().reset_index()
+
+
 def running_area(run: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Area under a run's curve up to the end of each episode.
 

@@ -18,6 +18,7 @@ from unirl_repro.analysis.settings import (
     RunSettings,
     settings_status,
 )
+from unirl_repro.analysis.statistics import Summary
 
 CURVE_COLUMNS = [
     *("task", "variant", "algorithm", "seed", "kind", "episode", "env_step", "return", "length"),
@@ -33,6 +34,7 @@ AVERAGE = "average"  # stands for a task in numbers over all tasks of a table
 PUBLISHED_BY = {
     "unified_rl_fig2": "unified_rl_table1",
     "unified_rl_budget": "unified_rl_table1",
+    "alm_windows": "unified_rl_table1",
 }
 
 Status = dict[str, Any]
@@ -54,6 +56,9 @@ class StudyPlan:
         Names of the metrics that it wants beside the curves.
     settings : PlannedSettings
         What the project's files say of its runs.
+    longer : dict of (str, str) to int
+        Environment steps by task and variant, of those that train for longer than their task's
+        others.
     """
 
     study: str
@@ -62,6 +67,11 @@ class StudyPlan:
     planned: tuple[tuple[str, str, int], ...]
     metrics: tuple[str, ...] = ()
     settings: PlannedSettings = field(default_factory=PlannedSettings)
+    longer: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def steps(self, task: str, variant: str) -> int:
+        """Where a variant's curves are cut."""
+        return self.longer.get((task, variant), self.budget[task])
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ def load_published(study: str, reference: Path = REFERENCE) -> pd.DataFrame:
     DataFrame
         Rows of kind and source `published`: `return` is the printed mean, `interval` the half-width
         of its interval, `num_seeds` the seeds behind it; numbers over all tasks have `AVERAGE` as
-        their task. Empty where the document prints no return.
+        their task, points of a curve their `env_step`. Empty where the document prints no return.
     """
     path = reference / f"{PUBLISHED_BY.get(study, study)}.csv"
     printed = pd.read_csv(path) if path.exists() else pd.DataFrame({"statistic": []})
@@ -129,13 +139,23 @@ def load_published(study: str, reference: Path = REFERENCE) -> pd.DataFrame:
             "variant": printed["variant"],
             "algorithm": printed["algorithm_as_printed"],
             "return": printed["value"],
-            "interval": printed["interval"],
+            "interval": _half_widths(printed),
             "num_seeds": printed["num_seeds"].astype(float),
+            "env_step": printed.get("env_step", 0),
         }
     )
     rows = rows.assign(kind="published", source="published", study=study, policy="")
-    rows = rows.assign(seed=-1, episode=-1, env_step=0, length=0)
+    rows = rows.assign(seed=-1, episode=-1, length=0)
     return rows[FRAME_COLUMNS]
+
+
+def _half_widths(printed: pd.DataFrame) -> pd.Series:
+    """Of the intervals: printed, or from the standard deviation over seeds where that is given."""
+    if "spread" not in printed:
+        return printed["interval"]
+    cells = zip(printed["value"], printed["spread"], printed["num_seeds"], strict=True)
+    halves = [Summary(value, spread, int(seeds)).half_width for value, spread, seeds in cells]
+    return pd.Series(halves, index=printed.index)
 
 
 def build_frame(
@@ -157,7 +177,7 @@ def build_frame(
     frame : DataFrame
         Columns `FRAME_COLUMNS`, in the order of the plan.
     status : dict
-        study, scale, budget; planned, finished, missing, archive, other_code and short (runs that
+        study, scale, budget; longer, a list of {task, variant, steps}; planned, finished, missing, archive, other_code and short (runs that
         stop before the budget; also `reached`, their share of it), each a list of {task, variant,
         seed}; versions, the sets of package versions among the runs, as many as contradict one
         another (suites need packages of their own); containers, the distinct digests of their
@@ -215,7 +235,9 @@ def _metric_rows(plan: StudyPlan, run: RecordedRun) -> pd.DataFrame:
     named = run.metrics[run.metrics["name"].isin(plan.metrics)]
     task, variant, seed = run.key
     algorithm = str(run.curve["algorithm"].iloc[0])
-    kept = cut(named, plan.budget[task]).assign(task=task, variant=variant, algorithm=algorithm)
+    kept = cut(named, plan.steps(task, variant)).assign(
+        task=task, variant=variant, algorithm=algorithm
+    )
     return kept.assign(seed=seed, study=plan.study, source=run.source)
 
 
@@ -227,7 +249,7 @@ def with_metrics(frame: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(plan: StudyPlan, run: RecordedRun) -> pd.DataFrame:
-    curve = cut(run.curve[CURVE_COLUMNS], plan.budget[run.key[0]])
+    curve = cut(run.curve[CURVE_COLUMNS], plan.steps(*run.key[:2]))
     unprinted = float("nan")
     return curve.assign(
         study=plan.study, source=run.source, interval=unprinted, num_seeds=unprinted
@@ -252,6 +274,7 @@ def _status(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> S
         "study": plan.study,
         "scale": plan.scale,
         "budget": dict(plan.budget),
+        "longer": [{"task": t, "variant": v, "steps": n} for (t, v), n in plan.longer.items()],
         "planned": listed(lambda key: True),
         "finished": listed(lambda key: key in runs),
         "missing": listed(lambda key: key not in runs),
@@ -277,13 +300,13 @@ def _add_versions(sets: list[dict[str, str]], more: dict[str, str]) -> None:
 
 def _short(plan: StudyPlan, runs: dict[tuple[str, str, int], RecordedRun]) -> list[dict[str, Any]]:
     """Runs that stop where an episode as long as their task's longest would still fit."""
-    curves = {key: cut(training(run.curve), plan.budget[key[0]]) for key, run in runs.items()}
+    curves = {key: cut(training(run.curve), plan.steps(*key[:2])) for key, run in runs.items()}
     longest: dict[str, int] = {}
     for (task, *_), curve in curves.items():
         longest[task] = max(longest.get(task, 1), 0 if curve.empty else int(curve["length"].max()))
     listed = []
     for task, variant, seed in (key for key in plan.planned if key in curves):
-        curve, budget = curves[task, variant, seed], plan.budget[task]
+        curve, budget = curves[task, variant, seed], plan.steps(task, variant)
         last = 0 if curve.empty else int(curve["env_step"].max())
         if budget - last >= longest[task]:
             run = {"task": task, "variant": variant, "seed": seed}

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 REFERENCE = Path(__file__).parents[2] / "resources" / "reference"
-RETURNS = ("training_average", "average_normalised")  # statistics that are rows of a frame
+# Statistics that are rows of a frame.
+RETURNS = ("training_average", "average_normalised", "evaluation_return")
 
 Cell = tuple[str, str]  # task, variant
 RunKey = tuple[str, str, int]

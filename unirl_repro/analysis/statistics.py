@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from rliable import library
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from unirl_repro.analysis.curves import CONFIDENCE
 
@@ -71,6 +69,29 @@ def summarise(values: ArrayLike) -> Summary:
     mean = float(finite.mean()) if len(finite) else np.nan
     spread = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
     return Summary(mean, spread, len(finite))
+
+
+def ratio_of_pairs(first: ArrayLike, second: ArrayLike) -> Estimate:
+    """Geometric mean of first / second over pairs, with Student's interval of the logarithms.
+
+    Parameters
+    ----------
+    first, second : (S,) arrays of float
+        Two positive numbers of each seed; NaN is a missing one.
+
+    Returns
+    -------
+    Estimate
+        The other way round it is the reciprocal; NaN limits below two pairs.
+
+    Examples
+    --------
+    >>> round(ratio_of_pairs([2.0, 8.0], [1.0, 1.0]).value, 6)
+    4.0
+    """
+    of = summarise(np.log(np.asarray(first, float)) - np.log(np.asarray(second, float)))
+    limits = (of.mean, of.mean - of.half_width, of.mean + of.half_width)
+    return Estimate(*(float(np.exp(limit)) for limit in limits))
 
 
 def summary_of_interval(mean: float, half_width: float, num_seeds: int) -> Summary:
@@ -184,9 +205,10 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     array([0.02,  nan, 0.04])
     """
     corrected = np.full(len(p_values), np.nan)
-    known = np.isfinite(p_values)
-    if known.any():
-        corrected[known] = multipletests(p_values[known], alpha=SIGNIFICANCE, method="holm")[1]
+    # Written out, since statsmodels collects garbage at each call: half the time of all claims.
+    order = np.argsort(p_values)[: np.isfinite(p_values).sum()]  # NaN comes last
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
     return corrected
 
 
@@ -303,6 +325,8 @@ def _bootstrap(
     tasks: list[np.ndarray], statistic: Callable[..., np.ndarray], seed: int
 ) -> Estimate:
     """Resample within each task apart (rliable takes strata of different sizes as arguments)."""
+    from rliable import library  # seconds to import, and few figures and tables want it
+
     tasks = [task for task in tasks if len(task)]
     if not tasks:
         return Estimate(np.nan, np.nan, np.nan)

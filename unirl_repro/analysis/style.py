@@ -35,12 +35,23 @@ LOOKS = {
     "mbrl": Look("MBRL", PALETTE[1], "s"),
     "max(mbrl,sac_rlpd)": Look("max(MBRL,SAC)", PALETTE[3], "1"),
     "alm": Look("ALM", PALETTE[4], "D"),
+    "alm@windows=inside": Look("ALM, windows inside episodes", "#5b2a86", "d"),
     "ddpg": Look("DDPG", PALETTE[5], "v"),
     "svg": Look("SVG", PALETTE[6], "P"),
     "td3": Look("TD3", PALETTE[7], "^"),
     "hl": Look("HL", PALETTE[2], "X"),
     "ppo": Look("PPO", PALETTE[9], "p"),
     "sac": Look("SAC (as published)", "#023e8a", "h"),
+    "mbpo": Look("MBPO", PALETTE[2], ">"),
+    "usbpo": Look("USB-PO", "#000000", "*"),
+    "usbpo@wasserstein=repo": Look("USB-PO, published code's distance", PALETTE[3], "1"),
+    "usbpo@fine_tuning_learning_rate=1e-5": Look("USB-PO, 1e-5", PALETTE[0], "<"),
+    "usbpo@fine_tuning_learning_rate=1e-3": Look("USB-PO, 1e-3", PALETTE[1], "H"),
+    "cmlo": Look("CMLO", PALETTE[1], "s"),
+    "cmlo@threshold=1.0": Look("CMLO, threshold 1", PALETTE[0], "v"),
+    "cmlo@threshold=3.0": Look("CMLO, threshold 3 (published)", "#000000", "s"),
+    "cmlo@threshold=5.0": Look("CMLO, threshold 5", PALETTE[3], "^"),
+    "pdml": Look("PDML", PALETTE[6], "P"),
 }
 
 STYLE = {
@@ -78,6 +89,8 @@ def look(variant: str) -> Look:
     >>> look("sac_rlpd@entropy_coefficient=5.0").name
     'SAC (α = 5.0)'
     """
+    if variant in LOOKS:
+        return LOOKS[variant]
     named, _, overrides = variant.partition("@")
     name, change = LIKE.get(named, (named, ""))
     changes = [change, *map(_setting, filter(None, overrides.split(",")))]

@@ -9,15 +9,22 @@ import pandas as pd
 
 from unirl_repro.analysis import claims_tex
 from unirl_repro.analysis.claims import evaluate
-from unirl_repro.analysis.claims_register import REGISTER, Claim, load_register, studies
-from unirl_repro.analysis.frames import load_published
+from unirl_repro.analysis.claims_register import (
+    REGISTER,
+    Claim,
+    load_register,
+    measured,
+    studies,
+)
+from unirl_repro.analysis.frames import load_published, with_metrics
 from unirl_repro.campaign import plan
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.site import Site
 from unirl_repro.config import Config, ConfigError, RunSpec
 from unirl_repro.files import write_json, write_text
 
-PRINTED = "unified_rl_table1"  # whose printed rows give each task its range
+# Whose rows give each task its range.
+PRINTED = ("unified_rl_table1", "usbpo_ranges")
 DECIDING = "paper"
 WIDTH = 200  # characters of the printed table, where there is no terminal
 SOURCES = ("measured", "borrowed", "guess")  # of speeds, from the best to the worst
@@ -53,8 +60,11 @@ def decide(
     register = load_register(config, path)
     needed = studies(register)
     frames = {study: _read_frame(study, places) for study in needed}
+    for study in measured(register):
+        metrics = pd.read_parquet(_there(places.metrics(study), places))
+        frames[study] = with_metrics(frames[study], metrics)
     statuses = {study: json.loads(places.status(study).read_text()) for study in needed}
-    published = load_published(PRINTED)
+    published = pd.concat([load_published(name) for name in PRINTED], ignore_index=True)
     return [
         evaluate(name, claim, frames, statuses, published, places.scale)
         | {"cost": cost(claim, config, site), "provisional": provisional(claim, config)}
@@ -137,11 +147,16 @@ def _specs(claim: Claim, config: Config) -> list[RunSpec]:
 
 
 def _read_frame(study: str, places: Places) -> pd.DataFrame:
-    for path in (places.frame(study), places.status(study)):
-        if not path.exists():
-            target = "claims_partial" if places.partial else "claims"
-            raise ConfigError(
-                f"{path} is not there yet. Make it, and the claims too: "
-                f"snakemake -c2 {target} --config scale={places.scale}"
-            )
-    return pd.read_parquet(places.frame(study))
+    path = _there(places.frame(study), places)
+    _there(places.status(study), places)
+    return pd.read_parquet(path)
+
+
+def _there(path: Path, places: Places) -> Path:
+    if not path.exists():
+        target = "claims_partial" if places.partial else "claims"
+        raise ConfigError(
+            f"{path} is not there yet. Make it, and the claims too: "
+            f"snakemake -c2 {target} --config scale={places.scale}"
+        )
+    return path

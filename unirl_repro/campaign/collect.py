@@ -71,10 +71,15 @@ def _plan(config: Config, study: str, scale: str) -> StudyPlan:
     selection = config.selection(study, scale)
     budget: dict[str, int] = {}
     for spec in selection:
-        budget[spec.task.id] = max(spec.budget, budget.get(spec.task.id, 0))
+        budget[spec.task.id] = min(spec.budget, budget.get(spec.task.id, spec.budget))
+    longer = {
+        (spec.task.id, spec.variant): spec.budget
+        for spec in selection
+        if spec.budget > budget[spec.task.id]
+    }
     planned, metrics = tuple(spec.key for spec in selection), tuple(config.studies[study].metrics)
     settings = planned_settings(config, study, scale)
-    return StudyPlan(study, scale, budget, planned, metrics, settings)
+    return StudyPlan(study, scale, budget, planned, metrics, settings, longer)
 
 
 def _check_finished(study: str, wanted: list[RunSpec], places: Places) -> None:

@@ -4,17 +4,16 @@ import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from unirl_repro.campaign import plan, state
 from unirl_repro.campaign.columns import duration, mib, number, table
 from unirl_repro.campaign.places import Places
 from unirl_repro.campaign.site import Site
+from unirl_repro.campaign.sizes import replay_bytes, state_bytes
 from unirl_repro.campaign.traces import newest_checkpoint, step_of
 from unirl_repro.config import Config, RunSpec
 from unirl_repro.fingerprint import fingerprint
-from unirl_repro.hyperparameters import Parameters, SACParameters, UnifiedParameters
 
 STOP_SECONDS = 90  # workflow/rules/train.smk: so long before its limit a trainer is told to save
 KEPT_STATES = 2  # checkpoint.KEPT, without importing torch
@@ -181,36 +180,6 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
     for task in sorted(seconds, reverse=True):
         heapq.heapreplace(free, free[0] + task)
     return max(free)
-
-
-def state_bytes(spec: RunSpec) -> int:
-    """Size of a checkpoint without its replay: weights and what optimisers know of each."""
-    return 4 * _numbers(spec.parameters, spec.task.obs_dim, spec.task.action_dim)
-
-
-def _numbers(parameters: Parameters, obs: int, action: int) -> int:
-    """Of what is optimised there are three, with Adam's two moments; of SAC's critics four pairs."""
-    if isinstance(parameters, UnifiedParameters):
-        return sum(_numbers(part, obs, action) for part in (parameters.sac, parameters.mbrl))
-    actor = _weights([obs, *parameters.hidden, 2 * action])
-    if isinstance(parameters, SACParameters):
-        return 3 * actor + 4 * 2 * _weights([obs + action, *parameters.hidden, 1])
-    units = parameters.model_hidden
-    lstm = 4 * units * (2 * units + 1)
-    model = _weights([obs + action, units]) + lstm
-    model += _weights([units, units, units, 2 * (obs + 1)])
-    return 3 * (actor + model + _weights([obs, *parameters.critic_hidden, 1]))
-
-
-def replay_bytes(spec: RunSpec) -> int:
-    """What a checkpoint's replay takes once the run is finished."""
-    capacity = getattr(spec.parameters, "replay_capacity", spec.task.horizon)
-    numbers = 2 * spec.task.obs_dim + spec.task.action_dim + 2
-    return 4 * numbers * min(capacity, spec.budget)
-
-
-def _weights(sizes: list[int]) -> int:
-    return sum((i + 1) * o for i, o in pairwise(sizes))
 
 
 def _by_document(config: Config, scale: str) -> list[tuple[str, RunSpec]]:

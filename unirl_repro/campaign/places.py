@@ -50,6 +50,13 @@ class Places:
         task, variant, seed = key
         return self.home / "runs" / task / variant / f"seed{seed}"
 
+    def part(self, study: str, seed: int) -> Path:
+        """What one seed gives to a study that trains models of its own."""
+        return self.home / "learned" / study / f"seed{seed}.parquet"
+
+    def part_manifest(self, study: str, seed: int) -> Path:
+        return self.part(study, seed).with_suffix(".json")
+
     def frame(self, study: str) -> Path:
         return self.built / "frames" / f"{study}.parquet"
 

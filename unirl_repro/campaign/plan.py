@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from unirl_repro.campaign.site import DAY, Site
 from unirl_repro.config import Config, ConfigError, RunSpec, load_config
 from unirl_repro.envs.tasks import TASKS
+from unirl_repro.hyperparameters import MBPOParameters
 from unirl_repro.registry import ALGORITHMS
 
 SPEEDS = Path(__file__).parents[2] / "resources" / "speeds.csv"
@@ -80,10 +81,17 @@ def minutes(spec: RunSpec, device: str = "cpu", longest: int = DAY) -> int:
 
 
 def memory_mb(spec: RunSpec) -> int:
-    """Peak memory of a run: the replay twice, since a resume reads it before it fills it."""
-    capacity = getattr(spec.parameters, "replay_capacity", spec.task.horizon)
+    """Peak memory of a run: the replay twice, since a resume reads it before it fills it.
+
+    With the transitions that a model made up, and twice those of one rollout, which are joined.
+    """
+    p = spec.parameters
+    rows = 2 * min(getattr(p, "replay_capacity", spec.task.horizon), spec.budget)
+    if isinstance(p, MBPOParameters):
+        sets = p.model_data_epochs * p.epoch_length // p.model_every + 2
+        rows += sets * p.rollout_batch * p.rollout_schedule[3]
     numbers = 2 * spec.task.obs_dim + spec.task.action_dim + 2
-    return BASE_MB + math.ceil(2 * 4 * numbers * min(capacity, spec.budget) / 2**20)
+    return BASE_MB + math.ceil(4 * numbers * rows / 2**20)
 
 
 def steps_per_second(spec: RunSpec, device: str = "cpu", table: Path = SPEEDS) -> float:
@@ -100,7 +108,8 @@ def speed(spec: RunSpec, device: str = "cpu", table: Path = SPEEDS) -> Speed:
         return Speed(SLOWEST, "guess", "")
     found = min(others)._replace(source="borrowed") if known is None else known
     # Measured at one update a step, which is nearly all that a step costs.
-    updates = getattr(spec.parameters, "updates_per_step", 1)
+    learner = getattr(spec.parameters, "sac", spec.parameters)  # a part of others, or itself
+    updates = getattr(learner, "updates_per_step", 1)
     return found._replace(steps_per_second=found.steps_per_second / updates)
 
 

@@ -29,9 +29,10 @@ COLUMNS = [
 
 Entry = tuple[str, str]  # of a legend: a line's style, or a band's, and what it means
 BAND, DARK_BAND = "band", "dark band"
+BAR = "bar"  # a hollow marker with an interval
 OPACITY = 0.2  # of a band
 OPACITIES = {BAND: OPACITY, DARK_BAND: 1 - (1 - OPACITY) ** 2}  # dark: one above another
-FRONT = "unified"  # the document's own algorithm; it stays visible where it equals another
+FRONT = ("unified", "usbpo")  # a document's own algorithm stays visible where it equals another
 
 
 def check_tasks(frame: pd.DataFrame, tasks: Sequence[str], name: str) -> None:
@@ -199,7 +200,9 @@ def _named(variant: str) -> Line2D:
 
 def _meaning(style: str, text: str) -> Artist:
     if style in OPACITIES:
-        return Patch(facecolor=look(FRONT).colour, alpha=OPACITIES[style], lw=0, label=text)
+        return Patch(facecolor=look(FRONT[0]).colour, alpha=OPACITIES[style], lw=0, label=text)
+    if style == BAR:
+        return Line2D([], [], color="0.35", ls="", marker="D", mfc="none", label=text)
     return Line2D([], [], color="0.35", ls=style, label=text)
 
 

@@ -1,7 +1,9 @@
 # Curves -> one tidy frame a study, complete or from whatever is finished. Those without runs have a
 # rule of their own.
 
-FROM_RUNS = "|".join(study for study in CONFIG.studies if study not in TABULAR)
+FROM_RUNS = "|".join(
+    study for study in CONFIG.studies if CONFIG.studies[study].has_runs
+)
 
 
 rule aggregate:

@@ -9,6 +9,11 @@ rule decide:
         statuses=expand(
             f"{BUILT}frames/{{study}}.json", study=CLAIMED, allow_missing=True
         ),
+        metrics=expand(
+            f"{BUILT}frames/{{study}}_metrics.parquet",
+            study=MEASURED,
+            allow_missing=True,
+        ),
         register=str(claims_register.REGISTER),
         published=PUBLISHED,
         speeds="resources/speeds.csv",

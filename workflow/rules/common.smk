@@ -11,6 +11,7 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 from unirl_repro.analysis import claims_register
 from unirl_repro.campaign import plan, retry
+from unirl_repro.campaign.learned import finished_seeds, learned_fingerprint
 from unirl_repro.campaign.places import Places, check_format
 from unirl_repro.campaign.planned import settings_hash
 from unirl_repro.campaign.site import hand_on, load_site, submitted_site
@@ -48,7 +49,10 @@ FIGURES = [
 ]
 TABLES = [study for study, content in CONFIG.studies.items() if content.kind == "table"]
 TABULAR = [study for study, content in CONFIG.studies.items() if content.tabular]
-CLAIMED = claims_register.studies(claims_register.load_register(CONFIG))
+LEARNED = [study for study, content in CONFIG.studies.items() if content.learned]
+CLAIMS = claims_register.load_register(CONFIG)
+CLAIMED = claims_register.studies(CLAIMS)
+MEASURED = claims_register.measured(CLAIMS)
 PUBLISHED = glob("resources/reference/*.csv")
 
 RUN = "results/{scale}/runs/{task}/{variant}/seed{seed}"
@@ -141,6 +145,14 @@ def framed(scale):
 def study_runs(wildcards):
     runs = specs(CONFIG, wildcards.study, Places(wildcards.scale))
     return [run_manifest(spec, wildcards.scale) for spec in runs]
+
+
+def learned_parts(wildcards):
+    seeds, places = (
+        CONFIG.learned_seeds(wildcards.study, wildcards.scale),
+        Places(wildcards.scale),
+    )
+    return [str(places.part(wildcards.study, seed)) for seed in seeds]
 
 
 def study_plan(wildcards):
