@@ -53,7 +53,7 @@ def agent() -> MBPO:
         horizon=spec.task.horizon,
         keys=Keys(0, "init"),
         device=CPU,
-        compiled=why_not_compiled() is None,
+        compiled=not why_not_compiled(),
     )
     made.choose_elites(torch.arange(float(spec.parameters.members)))
     return made

@@ -276,7 +276,7 @@ def test_so_do_large_batches_that_another_library_multiplies(drawn: list[int]) -
     model = moved(ensemble(hidden=(64, 64, 64, 64), members=7))
     members = Keys(0, "test")("members").choice(drawn, size=300 * len(drawn))
     smallest = torch.empty(int(np.bincount(members)[drawn].min()), 64)
-    assert products.is_worthwhile(smallest, torch.empty(64, 64)) == products._AVAILABLE
+    assert products.is_fusible(smallest, torch.empty(64, 64)) == products._AVAILABLE
     assert_rows_are_their_members(model, draws(len(members), INPUTS), members)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unirl_repro.nn import products
-from unirl_repro.nn.products import affine, is_worthwhile, product
+from unirl_repro.nn.products import affine, is_fusible, is_worthwhile, product
 
 SHAPES = [((7, 5), (5, 3)), ((128, 96), (96, 100)), ((2, 64, 23), (2, 23, 33))]
 
@@ -20,16 +20,25 @@ def test_a_product_and_its_gradients_are_those_of_the_operator(shapes: tuple) ->
         assert torch.allclose(mine.double(), their.double(), rtol=1e-4, atol=1e-4)
 
 
-def test_only_large_float32_products_go_there() -> None:
+@pytest.mark.parametrize("wide", [True, False])  # AVX-512, without which MKL is faster
+def test_only_large_float32_products_go_there(wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_FASTER", wide)
     large, small = torch.randn(128, 128), torch.randn(32, 32)
-    assert is_worthwhile(large, large) == torch.backends.mkldnn.is_available()
-    assert not is_worthwhile(small, small)
-    assert not is_worthwhile(large.double(), large.double())
+    available = torch.backends.mkldnn.is_available()
+    assert is_worthwhile(large, large) == (available and wide)
+    assert is_fusible(large, large) == available
+    for whether in (is_worthwhile, is_fusible):
+        assert not whether(small, small)
+        assert not whether(large.double(), large.double())
 
 
+@pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("outputs", [1, 4, 128])
 @pytest.mark.parametrize("members", [None, 2])
-def test_an_affine_map_is_the_same_by_every_way(outputs: int, members: int | None) -> None:
+def test_an_affine_map_is_the_same_by_every_way(
+    outputs: int, members: int | None, wide: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_FASTER", wide)
     stack = () if members is None else (members,)
     x = torch.randn(*stack, 128, 128)
     weight, bias = torch.randn(*stack, 128, outputs), torch.randn(*stack, 1, outputs)

@@ -17,7 +17,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from unirl_repro.nn.mlp import Linear
-from unirl_repro.nn.products import affine, is_worthwhile
+from unirl_repro.nn.products import affine, is_fusible
 from unirl_repro.rng import uniform
 
 BOUND_WEIGHT = 0.01  # of the distance between the limits of log variance
@@ -151,7 +151,7 @@ class GaussianEnsemble(nn.Module):
 
 def affine_silu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """silu(x @ weight + bias) without gradients, [B, I] and [I, O]; on a CPU in one call."""
-    if is_worthwhile(x, weight):
+    if is_fusible(x, weight):
         return torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, "swish", [], "")
     return F.silu(torch.addmm(bias, x, weight))
 

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from unirl_repro.nn.actor import Actor
 from unirl_repro.nn.mlp import MLP, Linear
-from unirl_repro.nn.products import is_worthwhile, product
+from unirl_repro.nn.products import is_fusible, is_worthwhile, product
 
 ROWS = 2048  # so many are multiplied at once for the weights' gradient
 
@@ -43,7 +43,7 @@ class Packed:
         self.packed: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        if not is_worthwhile(x, self.weight):
+        if not is_fusible(x, self.weight):
             plain = x @ self.weight if self.bias is None else self._affine(x, self.bias)
             return FORWARD[self.activation](plain)
         if self.packed is None:
