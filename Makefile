@@ -27,7 +27,7 @@ test: setup  ## unit, property, parity and resume tests, a smoke run, the cluste
 	@$(MAKE) --no-print-directory smoke
 	@snakemake -n --quiet rules --profile slurm
 
-test-full: setup  ## the long campaigns: up to 200 kills, paper sizes, recorded runs repeated, faults on a cluster, the container (25 min more)
+test-full: setup  ## the long campaigns: up to 100 kills, paper sizes, recorded runs repeated, faults on a cluster, the container (25 min more)
 	pytest -n 2 --dist loadfile -m full
 
 campaign: setup  ## every fault that a cluster has, on a real one-node SLURM; CAMPAIGN_JOBS=500 for a long one (8 min)

@@ -46,7 +46,7 @@ def test_killed_again_and_again_it_ends_as_if_undisturbed(variant, kills, tmp_pa
 @pytest.mark.parametrize(
     ("variant", "kills"),
     [
-        *(("sac", 200), ("sac_rlpd", 50), ("mbrl", 12), ("unified", 12)),
+        *(("sac", 100), ("sac_rlpd", 40), ("mbrl", 10), ("unified", 10)),
         *((v, 5) for v in DYNA),
     ],
 )

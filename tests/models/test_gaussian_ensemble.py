@@ -15,7 +15,7 @@ from torch.distributions import Normal
 
 from unirl_repro.models.ensemble_training import EnsembleTrainer
 from unirl_repro.models.gaussian_ensemble import GaussianEnsemble, Prediction
-from unirl_repro.nn import products
+from unirl_repro.nn import blocks, products
 from unirl_repro.rng import Keys, normal
 
 OBS, ACTION, MEMBERS, ROWS = 4, 2, 3, 32
@@ -271,12 +271,16 @@ def test_each_row_is_what_its_member_says_whatever_their_order(members: list[int
     assert_rows_are_their_members(model, draws(len(members), INPUTS), np.array(members))
 
 
+@pytest.mark.parametrize("wide", [True, False])  # which library multiplies
 @pytest.mark.parametrize("drawn", [[0, 1, 2, 3, 4, 5, 6], [6, 2], [4]], ids=str)
-def test_so_do_large_batches_that_another_library_multiplies(drawn: list[int]) -> None:
+def test_so_does_each_row_of_several_blocks(
+    drawn: list[int], wide: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_FASTER", wide)
     model = moved(ensemble(hidden=(64, 64, 64, 64), members=7))
-    members = Keys(0, "test")("members").choice(drawn, size=300 * len(drawn))
-    smallest = torch.empty(int(np.bincount(members)[drawn].min()), 64)
-    assert products.is_fusible(smallest, torch.empty(64, 64)) == products._AVAILABLE
+    members = Keys(0, "test")("members").choice(drawn, size=(blocks.ROWS + 200) * len(drawn))
+    full = torch.empty(blocks.ROWS, 64)
+    assert products.is_worthwhile(full, torch.empty(64, 64)) == (wide and products._AVAILABLE)
     assert_rows_are_their_members(model, draws(len(members), INPUTS), members)
 
 

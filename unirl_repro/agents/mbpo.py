@@ -23,6 +23,7 @@ from unirl_repro.models.ensemble_training import EnsembleTrainer, Fit
 from unirl_repro.models.gaussian_ensemble import GaussianEnsemble
 from unirl_repro.models.termination import TERMINATION
 from unirl_repro.nn.actor import Actor
+from unirl_repro.nn.blocks import in_blocks
 from unirl_repro.replay import Batch, Replay
 from unirl_repro.rng import Keys, normal
 
@@ -180,7 +181,8 @@ class MBPO:
         elites, rng = np.array(source["elites"]), keys("rollout")
         steps: list[Batch] = []
         for _ in range(source["moment"][2]):
-            action = actor.act(obs, normal(rng, len(obs), self.action_dim, like=obs))
+            wanted = normal(rng, len(obs), self.action_dim, like=obs)
+            action = in_blocks(actor.act, obs, wanted)
             members = elites[rng.integers(len(elites), size=len(obs))]
             noise = normal(rng, len(obs), 1 + obs.shape[1], like=obs)
             reward, next_obs = model.sample(obs, action, members, noise)

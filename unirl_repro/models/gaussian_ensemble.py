@@ -6,6 +6,7 @@ learnt limits.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from math import erf, sqrt
 from typing import NamedTuple, cast
@@ -16,8 +17,9 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from unirl_repro.nn.blocks import in_blocks
 from unirl_repro.nn.mlp import Linear
-from unirl_repro.nn.products import affine, is_fusible
+from unirl_repro.nn.products import affine, is_worthwhile
 from unirl_repro.rng import uniform
 
 BOUND_WEIGHT = 0.01  # of the distance between the limits of log variance
@@ -122,7 +124,8 @@ class GaussianEnsemble(nn.Module):
         order = torch.from_numpy(np.argsort(members, kind="stable")).to(inputs.device)
         counts = np.bincount(members, minlength=self.members).tolist()
         x = (inputs[order] - self.input_mean) / self.input_std
-        parts = [self._member(i, rows) for i, rows in enumerate(x.split(counts)) if len(rows)]
+        each = enumerate(x.split(counts))
+        parts = [in_blocks(partial(self._member, i), rows) for i, rows in each if len(rows)]
         outputs = torch.cat(parts)
         return self.bounded(torch.empty_like(outputs).index_copy_(0, order, outputs))
 
@@ -151,7 +154,7 @@ class GaussianEnsemble(nn.Module):
 
 def affine_silu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """silu(x @ weight + bias) without gradients, [B, I] and [I, O]; on a CPU in one call."""
-    if is_fusible(x, weight):
+    if is_worthwhile(x, weight):
         return torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, "swish", [], "")
     return F.silu(torch.addmm(bias, x, weight))
 
