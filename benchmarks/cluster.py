@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,10 @@ from tests.slurm.cluster import Cluster, missing
 from tests.workflow.checkout import ROOT, Checkout
 
 MATRIX = 3_000  # runs that are planned
+MATRIX_TASKS = (
+    *("ant-100", "hopper-200", "walker2d-100", "halfcheetah-100"),
+    *("cartpole-200", "dclaw_turn_fixed-40"),
+)
 CAMPAIGN = 16  # tiny runs of the campaign
 SLOTS = 8  # of them at once, on as many cores as there are
 ALONE = 3  # jobs one after the other, each with the machine to itself
@@ -44,14 +48,14 @@ studies:
     kind: figure
     place: Figure 2
     title: tiny
-    tasks: [hopper-200]
-    variants: [sac_rlpd]
+    tasks: [{tasks}]
+    variants: [{variants}]
     seeds: {seeds}
 scales:
   smoke: &tiny
     compiled: false
     evaluation: {{every: 100, episodes: 1}}
-    budgets: {{hopper-200: 1}}
+    budgets: {{{budgets}}}
     parameters:
       sac: {{hidden: [8], batch_size: 8, random_steps: 90}}
   quick: *tiny
@@ -70,7 +74,7 @@ ASKED_OF_DATABASE = "DBD_GET_\\w+"
 
 def measurements() -> list[Entry]:
     """All of the cluster's entries."""
-    entries = [planning()]
+    entries = planning()
     if lacking := missing():
         print(f"not measured, for lack of {lacking}: what a job costs beside its training")
         return entries
@@ -79,19 +83,38 @@ def measurements() -> list[Entry]:
         return [*entries, *overhead(tiny, cluster), *campaign(tiny, cluster)]
 
 
-def planning() -> Entry:
-    """A dry run of 3,000 runs, through the cluster's profile."""
+def planning() -> list[Entry]:
+    """Of 3,000 runs: a dry run through the cluster's profile, the forecast, and where they stand."""
     with tempfile.TemporaryDirectory() as folder:
         checkout = _checkout(Path(folder), _matrix())
-        snakemake = (sys.executable, "-m", "snakemake")
+        snakemake, ours = ((sys.executable, "-m", name) for name in ("snakemake", "unirl_repro"))
         checkout.call(*snakemake, "--version")  # compiles what it imports, if need be
-        start = time.perf_counter()
-        done = checkout.call(*snakemake, "-n", "-q", "rules", "--profile", "slurm")
-        seconds = time.perf_counter() - start
-    planned = re.search(r"^train\S*\s+(\d+)$", done.stdout, flags=re.MULTILINE)
-    if planned is None or int(planned[1]) != MATRIX:
-        raise RuntimeError(f"{MATRIX} runs were to be planned:\n{done.stdout}{done.stderr}")
-    return _below(f"planning {MATRIX:,} runs", seconds, 10.0, "s")
+        planned, dry_run = _timed(checkout, *snakemake, "-n", "-q", "rules", "--profile", "slurm")
+        forecast, plan = _timed(checkout, *ours, "plan", "--scale", "smoke", "--json")
+        progress, status = _timed(checkout, *ours, "status", "--scale", "smoke", "--json")
+    found = re.search(r"^train\S*\s+(\d+)$", planned, flags=re.MULTILINE)
+    counts = (
+        int(found[1]) if found else 0,
+        json.loads(forecast)["totals"]["runs"],
+        len(json.loads(progress)["runs"]),
+    )
+    if set(counts) != {MATRIX}:
+        raise RuntimeError(f"{MATRIX} runs were to be planned, not {counts}:\n{planned}")
+    return [
+        _below(f"planning {MATRIX:,} runs", dry_run, 10.0, "s"),
+        _below(f"unirl-repro plan, {MATRIX:,} runs", plan, 10.0, "s"),
+        _below(f"unirl-repro status, {MATRIX:,} runs", status, 10.0, "s"),
+    ]
+
+
+def _timed(checkout: Checkout, *command: str) -> tuple[str, float]:
+    """What a command prints, and the seconds that it takes."""
+    start = time.perf_counter()
+    done = checkout.call(*command)
+    seconds = time.perf_counter() - start
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout + done.stderr)
+    return done.stdout, seconds
 
 
 def overhead(tiny: Checkout, cluster: Cluster) -> list[Entry]:
@@ -124,15 +147,19 @@ def campaign(tiny: Checkout, cluster: Cluster) -> list[Entry]:
 
 
 def _matrix() -> str:
-    """The paper's configuration, with so many variants and seeds that there are 3,000 runs."""
-    sizes = ", ".join(f'"sac_rlpd@batch_size={2**power}"' for power in range(4, 14))
-    text = (ROOT / "config.yaml").read_text()
-    old = "    variants: [sac_rlpd]\n    seeds: 5\n"
-    return text.replace(old, f"    variants: [{sizes}]\n    seeds: {MATRIX // 60}\n")
+    """Six tasks, and so many variants and seeds that there are 3,000 runs."""
+    variants = ["sac_rlpd", *(f'"sac_rlpd@batch_size={2**power}"' for power in range(4, 13))]
+    return _experiment(MATRIX_TASKS, variants, MATRIX // (len(MATRIX_TASKS) * len(variants)))
+
+
+def _experiment(tasks: Sequence[str], variants: Sequence[str], seeds: int) -> str:
+    budgets = ", ".join(f"{task}: 1" for task in tasks)
+    named = {"tasks": ", ".join(tasks), "variants": ", ".join(variants)}
+    return TINY.format(**named, seeds=seeds, budgets=budgets)
 
 
 def _tiny(folder: Path) -> Checkout:
-    checkout = _checkout(folder, TINY.format(seeds=ALONE + CAMPAIGN))
+    checkout = _checkout(folder, _experiment(["hopper-200"], ["sac_rlpd"], ALONE + CAMPAIGN))
     wait = "slurm-init-seconds-before-status-checks: "
     checkout.edit("profiles/slurm/config.v8+.yaml", f"{wait}30", f"{wait}{POLL}")
     checkout.edit("workflow/rules/train.smk", '" exec env', f'"{STOPWATCH} exec env')

@@ -690,3 +690,10 @@ def test_a_buffer_too_small_for_the_first_training_is_refused():
     assert config.spec("hopper-200", f"mbrl@{small},initial_episodes=1", 0, "paper").budget
     parts = with_parts(sac=f"sac_rlpd@{small}", mbrl=f"mbrl@{small},initial_episodes=10")
     assert "10 initial_episodes of 100 steps do not fit. Allowed: at least 1000." in error_of(parts)
+
+
+def test_mbpos_sac_is_not_asked_to_update_between_episodes():
+    values = {"termination": "never", "sac": {"update_at": "episode"}}
+    with pytest.raises(ConfigError, match="update_at of the SAC inside is 'episode'") as caught:
+        resolve_parameters("mbpo", values, "test")
+    assert "Allowed: 'step'" in str(caught.value)

@@ -126,8 +126,8 @@ DEVIATIONS: dict[str, Deviation] = {
     ),
     "A8": Deviation(
         "DDPG's settings",
-        "unified_rl gives none. We take those with which Fujimoto et al. [@fujimoto2018addressing] tuned "
-        "DDPG anew: two layers of 256 units, a step size of 3e-4 for both networks, batches of 256, "
+        "unified_rl gives none. We take those of the tuned DDPG in the code of Fujimoto et al. "
+        "[@fujimoto2018addressing] as it is today: two layers of 256 units, a step size of 3e-4 for both networks, batches of 256, "
         "normal noise of 0.1. Lillicrap et al. [@lillicrap2016continuous] have 400 and 300 units, step "
         "sizes of 1e-4 and 1e-3, weight decay, batches of 64 and correlated noise.",
     ),
@@ -190,7 +190,8 @@ DEVIATIONS: dict[str, Deviation] = {
     "A17": Deviation(
         "SVG's model",
         "A Gaussian whose standard deviation is learned, one for each entry of the observation, and "
-        "depends on nothing. The noise that leads to the real next observation is then its distance "
+        "depends on nothing; as in HL's model it is at least 1e-3, without which its likelihood has no "
+        "bound. The noise that leads to the real next observation is then its distance "
         "from the mean, whatever the standard deviation.",
     ),
     "A18": Deviation(
@@ -216,8 +217,10 @@ DEVIATIONS: dict[str, Deviation] = {
     ),
     "A21": Deviation(
         "The SAC inside HL",
-        "The published code has the first version of SAC, with a value network and a fixed entropy "
-        "coefficient. Ours is the second one, as alone, with the code's 128 units and batches of 128.",
+        "Ours is SAC as alone, with the published code's 128 units and batches of 128. That code differs "
+        "otherwise: its targets move by 0.01, its entropy coefficient learns with a step size of 3e-3, "
+        "the policy's last layer begins within 3e-3 of zero, and the minimum of the target's two "
+        "values is taken of the second alone.",
     ),
     "A22": Deviation(
         "When HL begins",
@@ -311,7 +314,8 @@ DEVIATIONS: dict[str, Deviation] = {
         "of 1 plus that are added until they exceed the threshold, at least 150 and at most 500 steps. "
         "Volumes are of independent draws, so that their ratio scatters about 1. States without a "
         "volume count as neither wider nor narrower, where the code stops. The first model is trained "
-        "after the random steps. Rollouts come every 250 steps, 100,000 at once, and not 400 a step. "
+        "after the random steps. Rollouts come as MBPO's do, 100,000 at once every 250 steps, and not "
+        "400 a step; on Humanoid every 1,000, so that a model may be trained again before its first. "
         "InvertedPendulum has no published threshold: we take 2.0, HalfCheetah's and Ant's.",
     ),
     "D6": Deviation(
@@ -320,7 +324,9 @@ DEVIATIONS: dict[str, Deviation] = {
         "the transitions that they were made for, where the code shuffles those of the model; the "
         "divergence of two policies has variances where the code has standard deviations; and it is a "
         "mean over 1,000 states, where the code takes all. Rollouts are sampled and rewards predicted as "
-        "MBPO's, where the code takes means and subtracts the members' variance of the reward. "
+        "MBPO's, where the code takes means and subtracts the members' variance of the reward. Blocks are "
+        "the steps from one training to the next, 250 as in the code and on Humanoid 1,000; weights "
+        "begin after the fourth. "
         "The best weights are restored and the entropy coefficient is learnt, as for the others (D4).",
     ),
     "D7": Deviation(
@@ -341,7 +347,10 @@ DEVIATIONS: dict[str, Deviation] = {
         "by 0.01% on as many held-out real ones; all members' best weights are kept and elites chosen "
         "anew; Adam has moments of its own, which stay. Members k1 and k2 are drawn for each row. A "
         "constant of 1e-12 is added under roots. The former model is a copy that keeps its own "
-        "normaliser and limits, which in the code change under it. Reward is one of the dimensions.",
+        "normaliser and limits, which in the code change under it. Reward is one of the dimensions. k1 and "
+        "k2 are any members, elites or not; the limits of log variance go on from where fine-tuning "
+        "left them. Delta compares the model bias on the model data before with that on the rollouts "
+        "that follow the training, whose policy has learnt since the last ones and not yet from these.",
     ),
     "D10": Deviation(
         "The published code's Wasserstein distance",
@@ -374,7 +383,8 @@ DEVIATIONS: dict[str, Deviation] = {
         "significant in more than half of the pairs of a task and a baseline; those with PDML, which "
         "usbpo has on five tasks, are a claim of their own. Much larger than Delta means that the mean "
         "size of Delta is less than a fifth; to oscillate around 0, that Delta's mean is within 5% of "
-        "model shift and model bias. The converged cases are the last tenth of training. That one "
+        "model shift and model bias; means are over the trainings recorded, the last one of an episode. "
+        "The converged cases are the last tenth of training. That one "
         "learning rate suffices is read as no worse than CMLO on the tasks for which its authors "
         "chose a threshold.",
     ),
@@ -383,7 +393,7 @@ DEVIATIONS: dict[str, Deviation] = {
         "A margin is a share of a range, and neither usbpo nor Table 1 of unified_rl has one for these "
         "tasks. We take it from 0, about the return of a policy that falls at once or stays where it "
         "is, to the highest point of TD3's published mean curves of a million steps (on the -v1 tasks; "
-        "ten seeds). They lack Humanoid, where it goes to ALM's published return after 495,000 steps.",
+        "ten seeds). They lack Humanoid, where it goes to ALM's published return after 500,000 steps.",
     ),
     # --- R: runs
     "R1": Deviation(
@@ -758,7 +768,8 @@ DEVIATIONS: dict[str, Deviation] = {
         "MBPO ends training after six epochs without progress. With its batches of 256 an epoch of a "
         "small set has so few updates that training ends before it begins, and an effect of the "
         "set's size would be one of the number of updates. Both figures take 64, at scale quick "
-        "networks of 32 units, three members and up to 128.",
+        "networks of 32 units, three members, batches of up to 128 and step sizes of 5e-3 and 2e-3 "
+        "in place of 1e-3.",
     ),
     "B4": Deviation(
         "Task and actions of the figure on compounding errors",
@@ -797,6 +808,8 @@ DEVIATIONS: dict[str, Deviation] = {
         "unified_rl compares ALM on full-length episodes with what ALM's authors report, and does not "
         "say whether its own returns are of training or of evaluation. We draw evaluations without "
         "exploration noise, as the authors report them; their points are data of their published "
-        "code, with intervals from its standard deviations over five seeds.",
+        "code, with intervals from its standard deviations over five seeds, 5,000 steps later than "
+        "there, where random steps do not count. The appendix says that only the length differs, so "
+        "that its Ant never ends early; ours does, as that of ALM's authors.",
     ),
 }

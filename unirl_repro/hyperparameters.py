@@ -332,6 +332,11 @@ class MBPOParameters:
                 f"model_data_epochs {self.model_data_epochs}. Allowed: a model_every that divides "
                 "the epochs' steps"
             )
+        if self.sac.update_at != "step":
+            raise ValueError(
+                f"update_at of the SAC inside is {self.sac.update_at!r}, and its updates follow each "
+                "step. Allowed: 'step'"
+            )
         return self
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -230,15 +229,6 @@ def test_all_finished(places):
 def test_a_run_that_several_studies_use_counts_once(places):
     assert len(CONFIG.studies) > 1
     assert forecast(CONFIG, "paper", Site(), places=places).totals.runs == 6
-
-
-def test_three_thousand_runs_take_no_two_seconds(places):
-    config = config_of(seeds=1500)
-    for spec in list(config.runs("paper").values())[::3]:
-        finish(spec, places)
-    before = time.process_time()
-    assert forecast(config, "paper", Site(), places=places).totals.runs == 3000
-    assert time.process_time() - before < 2
 
 
 def test_the_examples_hold():

@@ -420,15 +420,3 @@ def test_long_lists_are_cut_unless_all_are_asked_for():
 def test_it_is_json(places):
     put_status(places, "running", holder="somebody")
     assert len(json.loads(json.dumps(asdict(progress(CONFIG, places, Site()))))["runs"]) == 12
-
-
-def test_three_thousand_live_runs_take_seconds(tmp_path):
-    config, places = config_of(500), Places("smoke", root=tmp_path)
-    segment = {"started": "2026-01-01T00:00:00+00:00", "start_step": 0, "device": "cpu"}
-    for spec in config.runs("smoke").values():
-        put_status(places, "running", spec, holder=f"process 1 on {HOST}", segment=segment)
-        (folder(places, spec) / "lock").touch()
-        put_rows(places, rows_of(150), spec=spec)
-    before = time.process_time()
-    assert len(progress(config, places, Site()).runs) == 3000
-    assert time.process_time() - before < 5

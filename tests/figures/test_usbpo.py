@@ -107,7 +107,9 @@ def test_without_runs_all_panels_say_so(module):
 def test_magnitudes_are_means_of_episodes_in_a_cell_then_of_seeds():
     def metrics(level):
         rows = [
-            (step, n, level * k) for step in (900, 1000, 10_000) for k, n in enumerate(NAMES, 1)
+            (step, n, level * k)
+            for step in (900, 1000, 1001, 10_000)
+            for k, n in enumerate(NAMES, 1)
         ]
         return pd.DataFrame(rows, columns=["env_step", "name", "value"])
 

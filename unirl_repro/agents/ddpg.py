@@ -1,8 +1,8 @@
 """Deep deterministic policy gradient (DDPG; Lillicrap et al. 2016, arXiv:1509.02971, Alg. 1).
 
 Q-learning for continuous actions: a critic learnt from replayed transitions, a deterministic policy
-that climbs it, and slowly moving targets of both. Settings are not that paper's but those of
-Fujimoto et al. 2018, who tuned it anew to compare TD3 with it: deviation A8.
+that climbs it, and slowly moving targets of both. Settings are not that paper's but those in the
+code of Fujimoto et al. 2018, who tuned it anew to compare TD3 with it: deviation A8.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """Equivalent policy sets (unified_rl, Sec. 3.1 and Eq. 1-3): can the model prove one policy better?
 
 With f = log the bound of Eq. 3 is finite only if every sampled model says that the candidate returns
-more, so that this alone decides; the bound's size is not needed (A.2.4).
+more, so that this alone decides; the bound's size is not needed (A.2.4). `lower_bound` and
+`log_weights` are the rest of Eq. 3, which no run computes: tests show by them that it never decides.
 """
 
 from math import log

@@ -45,7 +45,7 @@ class MBRL:
     device : torch.device
         Where networks live and updates run.
     compiled : bool
-        Without effect here: only SAC's updates are ever compiled.
+        Without effect here: these updates are never compiled.
     """
 
     policy = "mbrl"

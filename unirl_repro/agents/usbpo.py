@@ -128,7 +128,8 @@ class USBPO(MBPO):
     def _visited(self, rng: Generator) -> Tensor:
         """States and actions of rollouts in former models: [B, O + A]."""
         inputs, _ = model_rows(self.model_data.sample(self.parameters.fine_tuning_batch_size, rng))
-        return inputs
+        # They come by age, and to the published code's distance a row's place matters.
+        return inputs[torch.from_numpy(rng.permutation(len(inputs))).to(inputs.device)]
 
     def _pairs(self, rng: Generator) -> np.ndarray:
         """Members k1 of the former and k2 of the present model for each row: [2, B]."""

@@ -35,11 +35,6 @@ class Crossing:
     low: float
     high: float
 
-    @property
-    def is_inside(self) -> bool:
-        """Whether the data hold the value and the whole interval."""
-        return bool(np.isfinite([self.value, self.low, self.high]).all())
-
 
 UNKNOWN = Crossing(np.nan, np.nan, np.nan)
 

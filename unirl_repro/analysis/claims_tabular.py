@@ -40,7 +40,7 @@ class Computed:
         if rows.empty:
             raise ValueError(
                 f"paper/claims.yaml: the frame of {study} has no number {name!r} of {variant!r} in "
-                f"panel {panel!r}. Allowed: what unirl_repro/tabular/{study}.py computes"
+                f"panel {panel!r}. Allowed: what {study}.py computes, in unirl_repro/tabular or learned"
             )
         return rows.set_index(PLACE)["value"]
 

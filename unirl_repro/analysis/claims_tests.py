@@ -133,7 +133,7 @@ def _equal(
 def good_everywhere(evidence: Evidence, tasks: Tasks, how: Standing) -> list[Finding]:
     """Is `ours` at least at a share of the printed range on each task, and none of `than`?
 
-    Welch's tests of the normalised return against the share. Each of `than` has to be below it on
+    Student's tests of the normalised return against the share. Each of `than` has to be below it on
     some task (Bonferroni over tasks); against: it is above it on all.
     """
     findings = []

@@ -107,7 +107,7 @@ def magnitudes(
     if metrics.empty:  # without any, a frame has no column of values
         return joined([])
     edges = np.linspace(0, status["budget"][task], CELLS + 1)
-    cells = np.digitize(metrics["env_step"], edges[1:-1])
+    cells = np.digitize(metrics["env_step"], edges[1:-1], right=True)
     metrics = metrics.assign(env_step=edges[1:][cells])
     metrics = metrics.assign(**{"return": metrics["value"]})
     points = metrics.groupby(["name", "seed", "env_step"], as_index=False)["return"].mean()

@@ -14,7 +14,7 @@ from unirl_repro.figures._learned import Quoted, with_quoted
 POLICIES = tuple(f"policy_{j}" for j in range(5))  # the collecting one, and four later ones
 MARKERS = ("o", "s", "^", "D", "v")
 SETS = ("smallest", "largest")
-OF_SETS = ("transitions", "unexplained_collecting", "unexplained_future", "slope")
+OF_SETS = ("transitions", "unexplained_collecting", "unexplained_future")
 QUOTED: Quoted = {
     **{("size", name): SETS for name in OF_SETS},
     ("size", "gain"): ("collecting", "nearby", "future"),

@@ -60,8 +60,8 @@ def run(sizes: Generalisation, seed: int) -> pd.DataFrame:
     moments = (sizes.collecting, *sizes.later)
     rows = [
         *_errors(errors, sizes.training_sets, seed),
-        *_shifts(shifts, moments, tests, seed),
-        *_summary(errors, sizes.training_sets, shifts, seed),
+        *_shifts(shifts, moments, seed),
+        *_summary(errors, sizes.training_sets, seed),
     ]
     return frame(rows)
 
@@ -135,16 +135,13 @@ def _errors(errors: np.ndarray, counts: Sequence[int], seed: int) -> Rows:
             yield from numbers(STUDY, "error", f"policy_{j}", values, **where)
 
 
-def _shifts(
-    shifts: Sequence[float], moments: Sequence[int], tests: Sequence[Batch], seed: int
-) -> Rows:
-    for j, (shift, moment, test) in enumerate(zip(shifts, moments, tests, strict=True)):
-        found = {"divergence": shift, "reward": test.reward.mean().item()}
-        found["steps"] = moment - moments[0]
+def _shifts(shifts: Sequence[float], moments: Sequence[int], seed: int) -> Rows:
+    for j, (shift, moment) in enumerate(zip(shifts, moments, strict=True)):
+        found = {"divergence": shift, "steps": moment - moments[0]}
         yield from numbers(STUDY, "shift", f"policy_{j}", found, seed=seed)
 
 
-def _summary(errors: np.ndarray, counts: Sequence[int], shifts: Sequence[float], seed: int) -> Rows:
+def _summary(errors: np.ndarray, counts: Sequence[int], seed: int) -> Rows:
     """Of the smallest and the largest set: on the collecting policy, the next, and all later ones."""
     decades = np.log10(errors[..., 0])  # [N, P]: outliers of one state would rule a mean of errors
     for variant, i in (("smallest", 0), ("largest", -1)):
@@ -152,7 +149,6 @@ def _summary(errors: np.ndarray, counts: Sequence[int], shifts: Sequence[float],
             "transitions": counts[i],
             "unexplained_collecting": errors[i, 0, 1],
             "unexplained_future": errors[i, 1:, 1].mean(),
-            "slope": np.polyfit(shifts, errors[i, :, 0], 1)[0],  # of error by divergence
         }
         yield from numbers(STUDY, "size", variant, found, seed=seed)
     gains = decades[0] - decades[-1]  # [P], of the largest set over the smallest

@@ -3,9 +3,11 @@
 Both learn by the loop of a run, on the same task with the same seed, in one process and in turns, so
 that both see the same machine; clocks stand around their methods. A period is the environment steps
 from one training of the model to the next. Panels of the frame: `seconds` (for 1,000 environment
-steps, by part), `training` (what each training of the model took), and `measured` (how much was).
+steps, by part), `ratio` (of both phases to MBPO's training, its logarithm: a pair's machine cancels),
+`training` (what each training of the model took), and `measured` (how much was).
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -73,8 +75,11 @@ def run(sizes: Cost, seed: int, clock: Clock = time.process_time) -> pd.DataFram
             rows += numbers(
                 STUDY, "training", each.name, each.counts(), seed=seed, iteration=period
             )
-    for each in watched:
-        rows += numbers(STUDY, "seconds", each.name, each.seconds(), seed=seed)
+    seconds = {each.name: each.seconds() for each in watched}
+    for name, found in seconds.items():
+        rows += numbers(STUDY, "seconds", name, found, seed=seed)
+    log_ratio = math.log(seconds["usbpo"]["model"] / seconds["mbpo"]["model"])
+    rows += numbers(STUDY, "ratio", "usbpo", {"log_ratio": log_ratio}, seed=seed)
     measured = {"before": before, "steps": sizes.periods * every}
     return frame([*rows, *numbers(STUDY, "measured", "both", measured, seed=seed)])
 

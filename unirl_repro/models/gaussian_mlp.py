@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unirl_repro.nn.mlp import MLP
 from unirl_repro.replay import Batch
 
-MIN_STD = 1e-3  # the likelihood of what is predicted without error has no bound
+MIN_STD = 1e-3  # the likelihood of what is predicted without error has no bound: deviation A17
 
 
 class GaussianMLP(nn.Module):
