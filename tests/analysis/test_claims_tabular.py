@@ -86,9 +86,18 @@ def parameters_of(name) -> Any:
     return parameters(test)
 
 
+def frame_for(claim, how, values):
+    """The numbers of a claim's test, and those by which what it takes for granted holds."""
+    made = frame(how, values)
+    if claim.given is None:
+        return made
+    given = parameters(claim.given)
+    return pd.concat([made, frame(given, numbers_for(given, SUPPORTED))], ignore_index=True)
+
+
 def decided(name, outcome):
     claim, how = CLAIMS[name], parameters_of(name)
-    frames = {how.study: frame(how, numbers_for(how, outcome))}
+    frames = {how.study: frame_for(claim, how, numbers_for(how, outcome))}
     frames |= {study: pd.DataFrame() for study in claim.computed if study != how.study}
     return evaluate(name, claim, frames, {}, pd.DataFrame(), "quick")
 
@@ -111,7 +120,9 @@ def test_seeds_that_spread_widely_leave_it_open(name):
 def test_one_seed_decides_nothing(name):
     claim, how = CLAIMS[name], parameters_of(name)
     values = {variant: numbers[:1] for variant, numbers in numbers_for(how, SUPPORTED).items()}
-    found = evaluate(name, claim, {how.study: frame(how, values)}, {}, pd.DataFrame(), "smoke")
+    found = evaluate(
+        name, claim, {how.study: frame_for(claim, how, values)}, {}, pd.DataFrame(), "smoke"
+    )
     assert found["verdict"] == INCONCLUSIVE
     assert "for lack of 4 seeds" in found["why"]
 
@@ -128,7 +139,7 @@ def test_a_study_of_which_nothing_is_computed_leaves_it_open(name):
 @pytest.mark.parametrize("name", LEARNED)
 def test_sizes_that_are_not_the_papers_decide_nothing(name):
     claim, how = CLAIMS[name], parameters_of(name)
-    frames = {how.study: frame(how, numbers_for(how, SUPPORTED))}
+    frames = {how.study: frame_for(claim, how, numbers_for(how, SUPPORTED))}
     for full, verdict in ((True, SUPPORTED), (False, NOT_DECIDABLE)):
         statuses = {how.study: {"full_size": full}}
         found = evaluate(name, claim, frames, statuses, pd.DataFrame(), "quick")

@@ -176,7 +176,7 @@ def test_a_training_has_so_many_updates_an_epoch():
 
 
 def test_counts_are_the_same_again():
-    again = usbpo_cost.run(SMOKE, 1, Clock())
+    again = usbpo_cost.run(SMOKE, 1)
     first = counts(frame_of(STUDY))
     assert counts(again).equals(first[first["seed"] == 1].reset_index(drop=True))
 
